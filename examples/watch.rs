@@ -1,0 +1,184 @@
+//! Prints a line for each packet that the kernel drops, and a summary at the end.
+//!
+//! ```text
+//! # cargo run --release --example watch -- --demo --count 1
+//! 16:20:31.204518 NO_SOCKET at __udp4_lib_rcv+0x4bc, IPv4 UDP 127.0.0.1:48710 > 127.0.0.1:60935, 47 bytes, lo, …
+//! ```
+
+use futures::StreamExt as _;
+use skbdrop::{Backend, DropEvent, Monitor, Stats};
+use std::{
+    collections::HashMap,
+    error::Error,
+    future,
+    io::{self, Write as _},
+    net::UdpSocket,
+    process::ExitCode,
+    time::Duration,
+};
+
+const HELP: &str = "\
+watch: a line for each packet that the kernel drops, until Ctrl-C; then a summary
+
+  --backend auto|ebpf|perf|netlink   how to see the drops (default: auto)
+  --json          one JSON object a line; the summary goes to standard error
+  --count N       end after N drops
+  --seconds S     end after S seconds
+  --snaplen N     bytes to take of each packet (default: 128)
+  --demo          send a few datagrams to a closed UDP port on 127.0.0.1
+";
+
+#[derive(Debug, Default)]
+struct Options {
+    backend: Backend,
+    json: bool,
+    count: Option<u64>,
+    seconds: Option<Duration>,
+    snap_len: Option<usize>,
+    demo: bool,
+}
+
+fn main() -> ExitCode {
+    let result = match options() {
+        Ok(Some(options)) => watch(&options),
+        Ok(None) => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Err(e) => Err(format!("{e}\n\n{HELP}").into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("watch: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn watch(options: &Options) -> Result<(), Box<dyn Error>> {
+    let mut builder = Monitor::builder().backend(options.backend);
+    if let Some(snap_len) = options.snap_len {
+        builder = builder.snap_len(snap_len);
+    }
+    let mut monitor = builder.build()?;
+    let interrupted = tokio::signal::ctrl_c();
+    let time_is_up = async {
+        match options.seconds {
+            Some(seconds) => tokio::time::sleep(seconds).await,
+            None => future::pending().await,
+        }
+    };
+    tokio::pin!(interrupted, time_is_up);
+    if options.demo {
+        tokio::spawn(demo());
+    }
+
+    let mut summary = Summary::default();
+    while options.count.is_none_or(|count| summary.events < count) {
+        let event = tokio::select! {
+            biased;
+            _ = &mut interrupted => break,
+            () = &mut time_is_up => break,
+            event = monitor.next() => event,
+        };
+        let Some(event) = event.transpose()? else { break };
+        if closed(print_event(&event, options.json))? {
+            return Ok(());
+        }
+        summary.add(&event);
+    }
+    let text = summary.table(&monitor.stats()?);
+    if options.json {
+        eprint!("{text}");
+    } else {
+        closed(io::stdout().lock().write_all(text.as_bytes()))?;
+    }
+    Ok(())
+}
+
+fn print_event(event: &DropEvent, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, event)?;
+        writeln!(out)
+    } else {
+        writeln!(out, "{event}")
+    }
+}
+
+/// Whether the reader of a pipe has left, as `head` does; that is no error.
+fn closed(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Ok(()) => Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+/// Sends datagrams to a UDP port of 127.0.0.1 that nobody listens on.
+async fn demo() -> io::Result<()> {
+    // A port that was free a moment ago.
+    let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    for _ in 0..5 {
+        socket.send_to(b"hello", ("127.0.0.1", port))?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// How many drops there were, by reason and function.
+#[derive(Debug, Default)]
+struct Summary {
+    events: u64,
+    by_place: HashMap<(String, String), u64>,
+}
+
+impl Summary {
+    fn add(&mut self, event: &DropEvent) {
+        self.events += 1;
+        let reason = event.reason.as_ref().map_or("-".to_owned(), ToString::to_string);
+        let place = match &event.location.symbol {
+            Some(symbol) => symbol.name.to_string(),
+            None => event.location.to_string(),
+        };
+        *self.by_place.entry((reason, place)).or_default() += 1;
+    }
+
+    fn table(&self, stats: &Stats) -> String {
+        let mut rows: Vec<_> = self.by_place.iter().collect();
+        rows.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+        let width = rows.iter().map(|((reason, _), _)| reason.len()).max().unwrap_or(0).max(6);
+        let mut text = format!("\n{:>10}  {:width$}  LOCATION\n", "DROPS", "REASON");
+        for ((reason, place), count) in rows {
+            text += &format!("{count:>10}  {reason:width$}  {place}\n");
+        }
+        let lost = stats.lost;
+        text + &format!("{} shown, {lost} lost before they could be shown\n", self.events)
+    }
+}
+
+fn options() -> Result<Option<Options>, lexopt::Error> {
+    use lexopt::prelude::*;
+    let mut options = Options::default();
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("backend") => options.backend = parser.value()?.parse()?,
+            Long("json") => options.json = true,
+            Long("count") => options.count = Some(parser.value()?.parse()?),
+            Long("seconds") => options.seconds = Some(parser.value()?.parse_with(seconds)?),
+            Long("snaplen") => options.snap_len = Some(parser.value()?.parse()?),
+            Long("demo") => options.demo = true,
+            Long("help") | Short('h') => return Ok(None),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Some(options))
+}
+
+fn seconds(text: &str) -> Result<Duration, Box<dyn Error + Send + Sync>> {
+    Ok(Duration::try_from_secs_f64(text.parse()?)?)
+}

@@ -1,0 +1,167 @@
+//! From the bytes that the eBPF program wrote to a record. Pure: no descriptor, no clock.
+
+use crate::{Error, Layer, Origin, Result, record::RawRecord};
+use skbdrop_ebpf::{HEADER_NOT_SET, NAME_LEN, Record, flags};
+use std::mem::offset_of;
+
+/// Length of an Ethernet header, and where its EtherType is (`struct ethhdr`).
+const ETHERNET_LEN: usize = 14;
+const ETHERTYPE_AT: usize = 12;
+/// EtherTypes of VLAN tags, which stand before the packet's own: 802.1Q and 802.1ad.
+const VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
+
+/// One record, with what is only good to the source.
+#[derive(Debug)]
+pub(super) struct Decoded<'a> {
+    pub(super) record: RawRecord<'a>,
+    /// Records lost on this CPU since the program was loaded.
+    pub(super) lost_on_cpu: u64,
+    pub(super) cpu: u32,
+}
+
+/// Reads fields at the offsets of [`Record`].
+struct Fields<'a>(&'a [u8; Record::SIZE]);
+
+macro_rules! field {
+    ($fields:expr, $field:ident: $type:ty) => {{
+        const AT: usize = offset_of!(Record, $field);
+        let mut bytes = [0; size_of::<$type>()];
+        bytes.copy_from_slice(&$fields.0[AT..AT + size_of::<$type>()]);
+        <$type>::from_ne_bytes(bytes)
+    }};
+    ($fields:expr, $field:ident) => {{
+        const AT: usize = offset_of!(Record, $field);
+        let mut bytes = [0; NAME_LEN];
+        bytes.copy_from_slice(&$fields.0[AT..AT + NAME_LEN]);
+        bytes
+    }};
+}
+
+/// Decodes one item of the ring buffer.
+pub(super) fn decode(item: &[u8]) -> Result<Decoded<'_>> {
+    let Some((header, rest)) = item.split_first_chunk::<{ Record::SIZE }>() else {
+        return Err(Error::invalid_data(format!(
+            "a record of the eBPF program is truncated: {} of {} bytes",
+            item.len(),
+            Record::SIZE
+        )));
+    };
+    let fields = Fields(header);
+    let known = field!(fields, flags: u32);
+    let has = |flag: u32| known & flag != 0;
+    let caplen = field!(fields, caplen: u32);
+    let Some(packet) = rest.get(..caplen as usize) else {
+        return Err(Error::invalid_data(format!(
+            "a record of the eBPF program claims {caplen} bytes of the packet and holds {}",
+            rest.len()
+        )));
+    };
+    let cpu = field!(fields, cpu: u32);
+    let place = Place {
+        start: field!(fields, start: u32),
+        mac: field!(fields, mac_header: u16),
+        network: field!(fields, network_header: u16),
+    };
+    let protocol = field!(fields, protocol: u16).to_ne_bytes();
+    let protocol = (has(flags::SKB) && protocol != [0, 0]).then_some(protocol);
+    let layer = place.layer(packet, protocol);
+    let data = field!(fields, data: u32);
+    let before_data = i64::from(data) - i64::from(place.start);
+    let length = i64::from(field!(fields, len: u32)) + before_data;
+    let interface = Interface::of(&fields, known);
+    let record = RawRecord {
+        monotonic_ns: field!(fields, timestamp_ns: u64),
+        reason: has(flags::REASON).then_some(field!(fields, reason: u32)),
+        location: Some(field!(fields, location: u64)),
+        skb_address: Some(field!(fields, skb: u64)),
+        rx_sk_address: Some(field!(fields, rx_sk: u64)).filter(|&address| address != 0),
+        protocol: protocol.map(u16::from_be_bytes),
+        packet,
+        layer,
+        network_offset: usize::from(place.network).checked_sub(place.start as usize),
+        original_length: u32::try_from(length).ok().filter(|_| has(flags::SKB)),
+        ifindex: interface.index,
+        ifname: interface.name,
+        netns: interface.netns,
+        cpu: Some(cpu),
+        pid: Some(field!(fields, pid: u32)),
+        tid: Some(field!(fields, tid: u32)),
+        comm: Some(field!(fields, comm)),
+        origin: Origin::Software,
+        lost_before: 0,
+    };
+    Ok(Decoded {
+        record,
+        lost_on_cpu: field!(fields, lost: u64),
+        cpu,
+    })
+}
+
+/// Where the packet's headers are, as offsets from `skb->head`.
+struct Place {
+    start: u32,
+    mac: u16,
+    network: u16,
+}
+
+impl Place {
+    /// What the bytes from `start` on are; `protocol` is in network byte order.
+    fn layer(&self, packet: &[u8], protocol: Option<[u8; 2]>) -> Layer {
+        let at = |header: u16| u32::from(header) == self.start;
+        if self.network != 0 && at(self.network) {
+            return Layer::Network;
+        }
+        if self.mac == HEADER_NOT_SET || !at(self.mac) {
+            return Layer::Data;
+        }
+        // The device would tell, but its pointer is not to be trusted where packets are
+        // dropped. An Ethernet header names the packet's own protocol, or a VLAN tag.
+        let ethertype = packet.get(ETHERTYPE_AT..ETHERNET_LEN);
+        let matches = |wanted: [u8; 2]| ethertype == Some(&wanted[..]);
+        if protocol.is_some_and(matches) || VLAN.into_iter().any(matches) {
+            Layer::Ethernet
+        } else {
+            Layer::Link
+        }
+    }
+}
+
+/// The interface and the namespace, as far as they can be trusted.
+struct Interface {
+    index: Option<u32>,
+    name: Option<[u8; NAME_LEN]>,
+    netns: Option<u32>,
+}
+
+impl Interface {
+    /// `skb->dev` is not always a device: TCP's queues and UDP's receive path overlay the
+    /// field. It is taken for one if its index is the one that the packet came in by, which
+    /// the skb holds apart, or if its namespace is the socket's.
+    fn of(fields: &Fields<'_>, known: u32) -> Self {
+        let has = |flag: u32| known & flag != 0;
+        let iif = Some(field!(fields, iif: u32)).filter(|&index| has(flags::IIF) && index != 0);
+        let sk_netns = has(flags::SK_NETNS).then_some(field!(fields, sk_netns: u32));
+        let dev = has(flags::DEV).then_some(field!(fields, dev_ifindex: u32));
+        let dev_netns = has(flags::DEV_NETNS).then_some(field!(fields, dev_netns: u32));
+        let name = field!(fields, dev_name);
+        let came_in = dev.is_some() && dev == iif && dev_netns.is_some_and(|netns| netns != 0);
+        let goes_out = iif.is_none() && dev_netns.is_some() && dev_netns == sk_netns;
+        let plausible = dev.is_some_and(|index| index != 0 && index <= i32::MAX as u32) && is_name(&name);
+        let trusted = plausible && (came_in || goes_out);
+        Self {
+            index: iif.or(dev.filter(|_| trusted)),
+            name: trusted.then_some(name),
+            netns: sk_netns.or(dev_netns.filter(|_| trusted)),
+        }
+    }
+}
+
+/// Whether the kernel would take this for an interface's name (`dev_valid_name` in
+/// `net/core/dev.c`): not empty, terminated, without slash, colon and space.
+fn is_name(name: &[u8; NAME_LEN]) -> bool {
+    let len = name.iter().position(|&byte| byte == 0);
+    len.is_some_and(|len| {
+        let text = &name[..len];
+        !text.is_empty() && !text.iter().any(|byte| matches!(byte, b'/' | b':') || byte.is_ascii_whitespace())
+    })
+}

@@ -1,0 +1,302 @@
+//! Loads the program, attaches it, reads its ring buffer.
+
+use super::{config::KernelConfig, decode::decode, object};
+use crate::{
+    BackendKind, Error, ErrorKind, Result,
+    backend::{Batch, Source},
+    btf::DropTypes,
+    record::RawRecord,
+    sys::bpf::{self, ProgramType},
+};
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya_obj::{EbpfSectionKind, Object};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::{CStr, CString},
+    fmt, io, mem,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+};
+
+/// The tracepoint as `bpf(BPF_RAW_TRACEPOINT_OPEN)` wants it.
+const TRACEPOINT: &CStr = c"kfree_skb";
+/// For the verifier's reasons. It is asked for only after a refusal.
+const LOG_LEN: usize = 64 * 1024;
+/// How much of the verifier's reasons goes into an error: the end says what was wrong.
+const LOG_TAIL: usize = 400;
+/// More CPUs than any kernel has (`CONFIG_NR_CPUS` ends at 8192): a larger number is none.
+const MAX_CPUS: u32 = 1 << 16;
+
+/// The program, attached, and its ring buffer.
+pub(crate) struct EbpfSource {
+    ring: RingBuf<MapData>,
+    lost: PerCpuArray<MapData, u64>,
+    program: OwnedFd,
+    /// Holds the program on the tracepoint; `None` once stopped.
+    attachment: Option<OwnedFd>,
+    program_type: ProgramType,
+    /// What each CPU's counter of losses said in its last record.
+    lost_seen: Vec<u64>,
+    misses_seen: u64,
+}
+
+impl EbpfSource {
+    /// Loads and attaches the program. `kernel_btf` says that `types` come from the running
+    /// kernel's own BTF, so that its type numbers are the kernel's.
+    pub(crate) fn open(
+        types: &DropTypes,
+        kernel_btf: bool,
+        snap_len: u32,
+        buffer_size: u32,
+    ) -> Result<Self> {
+        let kernel = KernelConfig::new(types, snap_len)?;
+        let mut object = Object::parse(object::OBJECT).map_err(bad_object)?;
+        let config = kernel.config.to_bytes();
+        let globals = HashMap::from([(object::CONFIG, (&config[..], true))]);
+        object.patch_map_data(globals).map_err(bad_object)?;
+        let mut maps = create_maps(&mut object, buffer_size)?;
+        relocate(&mut object, &maps)?;
+
+        let mut types = vec![(ProgramType::RawTracepoint, object::RAW_TP)];
+        if kernel_btf {
+            types.insert(0, (ProgramType::TpBtf(kernel.tracepoint_id), object::TP_BTF));
+        }
+        let mut refusals: Option<Error> = None;
+        for (ty, name) in types {
+            match attach(&object, ty, name) {
+                Ok((program, attachment)) => {
+                    let lost = take(&mut maps, object::LOST)?;
+                    let ring = take(&mut maps, object::RECORDS)?;
+                    return Ok(Self {
+                        ring: RingBuf::try_from(ring).map_err(bad_map)?,
+                        lost: PerCpuArray::try_from(lost).map_err(bad_map)?,
+                        program,
+                        attachment: Some(attachment),
+                        program_type: ty,
+                        lost_seen: Vec::new(),
+                        misses_seen: 0,
+                    });
+                }
+                // Without the privilege for the one there is none for the other.
+                Err(e) if e.kind() == ErrorKind::PermissionDenied => return Err(e),
+                // The better program's refusal explains more.
+                Err(e) => refusals = refusals.or(Some(e)),
+            }
+        }
+        Err(refusals.unwrap_or_else(|| Error::not_supported("no eBPF program to load")))
+    }
+}
+
+impl Source for EbpfSource {
+    fn kind(&self) -> BackendKind {
+        BackendKind::Ebpf
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
+    }
+
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(RawRecord<'_>)) -> Result<Batch> {
+        let mut batch = Batch::default();
+        // Drops that the kernel did not run the program for belong to no CPU's counter; they
+        // are told with the next event.
+        let mut untold = None;
+        while batch.taken < max {
+            let Some(item) = self.ring.next() else { break };
+            batch.taken += 1;
+            let Ok(mut decoded) = decode(&item) else {
+                batch.undecodable += 1;
+                continue;
+            };
+            let untold = untold.get_or_insert_with(|| {
+                let misses = bpf::recursion_misses(self.program.as_fd()).unwrap_or(self.misses_seen);
+                misses.saturating_sub(mem::replace(&mut self.misses_seen, misses))
+            });
+            decoded.record.lost_before = mem::take(untold);
+            if decoded.cpu < MAX_CPUS {
+                let cpu = decoded.cpu as usize;
+                if self.lost_seen.len() <= cpu {
+                    self.lost_seen.resize(cpu + 1, 0);
+                }
+                let before = mem::replace(&mut self.lost_seen[cpu], decoded.lost_on_cpu);
+                decoded.record.lost_before += decoded.lost_on_cpu.saturating_sub(before);
+            }
+            sink(decoded.record);
+        }
+        Ok(batch)
+    }
+
+    fn lost(&self) -> Result<u64> {
+        let per_cpu = self.lost.get(&0, 0).map_err(|e| {
+            Error::new(ErrorKind::Other, "cannot read the eBPF program's counter of losses").caused_by(e)
+        })?;
+        let no_room: u64 = per_cpu.iter().sum();
+        Ok(no_room + bpf::recursion_misses(self.program.as_fd()).unwrap_or(self.misses_seen))
+    }
+
+    fn stop(&mut self) {
+        self.attachment = None;
+    }
+}
+
+impl fmt::Debug for EbpfSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EbpfSource")
+            .field("program_type", &self.program_type)
+            .field("attached", &self.attachment.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Creates the object's maps, writes and freezes its read-only data.
+fn create_maps(object: &mut Object, buffer_size: u32) -> Result<HashMap<String, MapData>> {
+    let mut maps = HashMap::new();
+    for (name, map) in object.maps.iter_mut() {
+        if name == object::RECORDS {
+            map.set_max_entries(buffer_size);
+        }
+        let read_only = map.section_kind() == EbpfSectionKind::Rodata;
+        let data = map.data().to_vec();
+        let created = create_map(map, name)?;
+        if read_only {
+            let fd = created.fd().as_fd();
+            bpf::map_write(fd, &data)
+                .and_then(|()| bpf::map_freeze(fd))
+                .map_err(|e| Error::io(format!("cannot freeze the eBPF map `{name}`"), e))?;
+        }
+        maps.insert(name.clone(), created);
+    }
+    Ok(maps)
+}
+
+fn create_map(map: &aya_obj::Map, name: &str) -> Result<MapData> {
+    let create = || MapData::create(map.clone(), name, None);
+    let error = match create() {
+        Ok(created) => return Ok(created),
+        Err(error) => error,
+    };
+    // Kernels before 5.11 charge maps to RLIMIT_MEMLOCK. To raise it takes CAP_SYS_RESOURCE;
+    // without it the first error stands.
+    if os_error(&error).is_some_and(|e| e == io::ErrorKind::PermissionDenied) && raise_memlock() {
+        if let Ok(created) = create() {
+            return Ok(created);
+        }
+    }
+    let kind = os_error(&error).unwrap_or(io::ErrorKind::Other);
+    let remedy = match kind {
+        io::ErrorKind::PermissionDenied => {
+            " (needs CAP_BPF and CAP_PERFMON, or root; before Linux 5.11 also room in RLIMIT_MEMLOCK)"
+        }
+        io::ErrorKind::InvalidInput => " (needs Linux 5.8 or later with CONFIG_BPF_SYSCALL)",
+        io::ErrorKind::OutOfMemory => " (try a smaller buffer)",
+        _ => "",
+    };
+    Err(Error::io(format!("cannot create the eBPF map `{name}`{remedy}"), io::Error::from(kind)).caused_by(error))
+}
+
+/// The kind of the system call's error inside aya's.
+fn os_error(error: &aya::maps::MapError) -> Option<io::ErrorKind> {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(os) = error.downcast_ref::<io::Error>() {
+            return Some(os.kind());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Raises the limit of locked memory of this process; says whether that changed anything.
+fn raise_memlock() -> bool {
+    let old = getrlimit(Resource::Memlock);
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    old.current.is_some() && setrlimit(Resource::Memlock, unlimited).is_ok()
+}
+
+/// Writes the maps' descriptors into the programs.
+fn relocate(object: &mut Object, maps: &HashMap<String, MapData>) -> Result<()> {
+    let mut sections = HashSet::new();
+    sections.extend(object.functions.keys().map(|(section, _)| *section));
+    let described: Vec<_> = maps
+        .iter()
+        .filter_map(|(name, map)| Some((name.as_str(), map.fd().as_fd().as_raw_fd(), object.maps.get(name)?.clone())))
+        .collect();
+    object
+        .relocate_maps(described.iter().map(|(name, fd, map)| (*name, *fd, map)), &sections)
+        .and_then(|()| object.relocate_calls(&sections))
+        .map_err(bad_object)
+}
+
+/// Loads one program and attaches it.
+fn attach(object: &Object, ty: ProgramType, name: &str) -> Result<(OwnedFd, OwnedFd)> {
+    let function = object
+        .programs
+        .get(name)
+        .and_then(|program| object.functions.get(&program.function_key()))
+        .ok_or_else(|| Error::invalid_data(format!("the eBPF object has no program `{name}`")))?;
+    let c_name = CString::new(name).map_err(|e| {
+        Error::invalid_data(format!("bad name of an eBPF program `{name}`")).caused_by(e)
+    })?;
+    let load = |log: &mut [u8]| {
+        bpf::program_load(ty, &c_name, &function.instructions, &object.license, log)
+    };
+    let program = load(&mut []).map_err(|e| {
+        if e.kind() == io::ErrorKind::PermissionDenied {
+            return Error::io(
+                format!("cannot load the eBPF program `{name}` (needs CAP_BPF and CAP_PERFMON, or root)"),
+                e,
+            );
+        }
+        let mut log = vec![0; LOG_LEN];
+        let again = load(&mut log).err().unwrap_or(e);
+        let reasons = verifier_reasons(&log);
+        Error::not_supported(format!("the kernel refused the eBPF program `{name}`{reasons}")).caused_by(again)
+    })?;
+    let tracepoint = match ty {
+        ProgramType::TpBtf(_) => None,
+        ProgramType::RawTracepoint => Some(TRACEPOINT),
+    };
+    let attachment = bpf::raw_tracepoint_open(program.as_fd(), tracepoint).map_err(|e| {
+        Error::io(
+            format!(
+                "cannot attach the eBPF program `{name}` to the tracepoint skb:kfree_skb \
+                 (needs CONFIG_BPF_EVENTS, CAP_PERFMON and BTF of this very kernel)"
+            ),
+            e,
+        )
+    })?;
+    Ok((program, attachment))
+}
+
+/// The end of the verifier's log, which says what it did not like.
+fn verifier_reasons(log: &[u8]) -> String {
+    let len = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    let text = String::from_utf8_lossy(&log[..len]);
+    let text = text.trim_end();
+    if text.is_empty() {
+        return String::new();
+    }
+    let mut start = text.len().saturating_sub(LOG_TAIL);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    format!("; the verifier says: {}", &text[start..])
+}
+
+fn take(maps: &mut HashMap<String, MapData>, name: &str) -> Result<Map> {
+    let map = maps
+        .remove(name)
+        .ok_or_else(|| Error::invalid_data(format!("the eBPF object has no map `{name}`")))?;
+    Map::from_map_data(map).map_err(bad_map)
+}
+
+fn bad_object(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::invalid_data("cannot use the eBPF object in the crate").caused_by(error)
+}
+
+fn bad_map(error: aya::maps::MapError) -> Error {
+    Error::new(ErrorKind::Other, "cannot map the eBPF program's ring buffer").caused_by(error)
+}

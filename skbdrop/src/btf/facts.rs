@@ -1,0 +1,211 @@
+//! What the pruned BTF says about drops, read through `btf-rs`. The only file that names it.
+
+use super::prune::prune;
+use crate::{Error, Result};
+use btf_rs::{Btf, BtfType, Member, Type};
+use std::fmt;
+
+/// How far a chain of typedefs and qualifiers is followed; the kernel's have two or three
+/// links, a corrupt BTF can have a circle.
+const MAX_CHAIN: usize = 32;
+
+/// The types that describe packet drops on one kernel.
+pub(crate) struct DropTypes {
+    btf: Btf,
+    tracepoint_id: Option<u32>,
+}
+
+/// One enum of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EnumFacts {
+    pub(crate) name: String,
+    /// Enumerators in order of declaration. Values of 64 bits and negative ones are kept as
+    /// the bit pattern that BTF has.
+    pub(crate) values: Vec<(String, u64)>,
+}
+
+/// What an argument of the tracepoint is, by its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Argument {
+    /// `struct sk_buff *`.
+    Skb,
+    /// `void *`: where the packet was freed.
+    Location,
+    /// `enum skb_drop_reason`.
+    Reason,
+    /// `struct sock *`: the receiving socket.
+    Socket,
+    /// Anything that this version does not know.
+    Other,
+}
+
+impl fmt::Debug for DropTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DropTypes")
+            .field("tracepoint_id", &self.tracepoint_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DropTypes {
+    /// Reads raw BTF that stands alone.
+    pub(crate) fn parse(raw: &[u8]) -> Result<Self> {
+        let pruned = prune(raw)?;
+        let btf = Btf::from_bytes(&pruned.bytes).map_err(btf_error)?;
+        Ok(Self {
+            btf,
+            tracepoint_id: pruned.tracepoint_id,
+        })
+    }
+
+    /// The number by which the kernel knows the tracepoint's prototype.
+    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
+    pub(crate) fn tracepoint_id(&self) -> Option<u32> {
+        self.tracepoint_id
+    }
+
+    /// All enums that were kept.
+    pub(crate) fn enums(&self) -> Result<Vec<EnumFacts>> {
+        let mut enums = Vec::new();
+        let (first, last) = self.btf.base().type_id_range();
+        for id in first..=last {
+            let ty = self.btf.resolve_type_by_id(id).map_err(btf_error)?;
+            let (name, values) = match &ty {
+                Type::Enum(ty) => {
+                    let values = ty.members.iter();
+                    let values = values.map(|member| Ok((self.name(member)?, member.val().into())));
+                    (self.name(ty)?, values.collect::<Result<_>>()?)
+                }
+                Type::Enum64(ty) => {
+                    let values = ty.members.iter();
+                    let values = values.map(|member| Ok((self.name(member)?, member.val())));
+                    (self.name(ty)?, values.collect::<Result<_>>()?)
+                }
+                _ => continue,
+            };
+            enums.push(EnumFacts { name, values });
+        }
+        Ok(enums)
+    }
+
+    /// What the tracepoint's arguments are, in order; `None` if the kernel has it not.
+    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
+    pub(crate) fn arguments(&self) -> Result<Option<Vec<Argument>>> {
+        let types = self.btf.resolve_types_by_name("btf_trace_kfree_skb");
+        let typedef = types.map_err(btf_error)?.into_iter().find_map(|ty| match ty {
+            Type::Typedef(typedef) => Some(typedef),
+            _ => None,
+        });
+        let Some(typedef) = typedef else {
+            return Ok(None);
+        };
+        let unexpected =
+            || Error::invalid_data("BTF type `btf_trace_kfree_skb` is no pointer to a function");
+        let Some(Type::Ptr(pointer)) = self.target(&typedef)? else {
+            return Err(unexpected());
+        };
+        let Some(Type::FuncProto(prototype)) = self.target(&pointer)? else {
+            return Err(unexpected());
+        };
+        // The first parameter is the probe's own data, which no program sees.
+        let parameters = prototype.parameters.iter().skip(1);
+        let arguments = parameters.map(|parameter| {
+            Ok(match self.target(parameter)? {
+                Some(Type::Enum(ty)) if self.name(&ty)? == "skb_drop_reason" => Argument::Reason,
+                Some(Type::Ptr(pointer)) => match self.target(&pointer)? {
+                    None => Argument::Location,
+                    Some(Type::Fwd(ty)) => self.structure_argument(&self.name(&ty)?),
+                    Some(Type::Struct(ty)) => self.structure_argument(&self.name(&ty)?),
+                    _ => Argument::Other,
+                },
+                _ => Argument::Other,
+            })
+        });
+        arguments.collect::<Result<_>>().map(Some)
+    }
+
+    fn structure_argument(&self, name: &str) -> Argument {
+        match name {
+            "sk_buff" => Argument::Skb,
+            "sock" => Argument::Socket,
+            _ => Argument::Other,
+        }
+    }
+
+    /// Offset in bytes of a member: `path` leads through structures inside the structure, and
+    /// anonymous ones are looked through. `None` if the kernel has no such member, or has it
+    /// as a bit field.
+    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
+    pub(crate) fn offset(&self, structure: &str, path: &[&str]) -> Result<Option<u32>> {
+        let types = self.btf.resolve_types_by_name(structure).map_err(btf_error)?;
+        let mut ty = types.into_iter().find(|ty| matches!(ty, Type::Struct(_)));
+        let mut bits = 0u32;
+        for name in path {
+            let Some(inner) = ty else { return Ok(None) };
+            let Some((offset, member)) = self.member(&inner, name, 0)? else {
+                return Ok(None);
+            };
+            let Some(sum) = bits.checked_add(offset) else {
+                return Ok(None);
+            };
+            bits = sum;
+            ty = self.target(&member)?;
+        }
+        Ok((bits % 8 == 0).then_some(bits / 8))
+    }
+
+    /// Finds a member by name in a structure and the anonymous ones inside it.
+    fn member(&self, ty: &Type, name: &str, depth: usize) -> Result<Option<(u32, Member)>> {
+        let (Type::Struct(structure) | Type::Union(structure)) = ty else {
+            return Ok(None);
+        };
+        if depth > MAX_CHAIN {
+            return Err(Error::invalid_data("BTF structures are nested too deeply"));
+        }
+        for member in &structure.members {
+            let member_name = self.name(member)?;
+            if member_name == name && member.bitfield_size().unwrap_or(0) == 0 {
+                return Ok(Some((member.bit_offset(), member.clone())));
+            }
+            if !member_name.is_empty() {
+                continue;
+            }
+            let Some(inner) = self.target(member)? else {
+                continue;
+            };
+            if let Some((offset, found)) = self.member(&inner, name, depth + 1)? {
+                return Ok(member.bit_offset().checked_add(offset).map(|sum| (sum, found)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The type that `ty` refers to, past typedefs and qualifiers; `None` for `void`.
+    fn target(&self, ty: &dyn BtfType) -> Result<Option<Type>> {
+        if ty.get_type_id() == Some(0) {
+            return Ok(None);
+        }
+        let mut target = self.btf.resolve_chained_type(ty).map_err(btf_error)?;
+        for _ in 0..MAX_CHAIN {
+            let next = match &target {
+                Type::Void => return Ok(None),
+                Type::Typedef(ty) => self.btf.resolve_chained_type(ty),
+                Type::Volatile(ty) | Type::Const(ty) | Type::Restrict(ty) => {
+                    self.btf.resolve_chained_type(ty)
+                }
+                Type::TypeTag(ty) => self.btf.resolve_chained_type(ty),
+                _ => return Ok(Some(target)),
+            };
+            target = next.map_err(btf_error)?;
+        }
+        Err(Error::invalid_data("BTF has a circle of typedefs"))
+    }
+
+    fn name(&self, ty: &dyn BtfType) -> Result<String> {
+        self.btf.resolve_name(ty).map_err(btf_error)
+    }
+}
+
+fn btf_error(error: btf_rs::Error) -> Error {
+    Error::invalid_data("cannot read BTF").caused_by(error)
+}

@@ -1,0 +1,70 @@
+//! The kernel's own type information (BTF), reduced to the few types that matter here.
+//!
+//! vmlinux's BTF has over a hundred thousand types in several megabytes. [`prune`] makes one
+//! pass over the raw bytes and copies out the handful that tells how drops look; `btf-rs`
+//! then reads that handful. Parsing the whole would take 200 ms and 40 MB.
+
+mod facts;
+mod prune;
+
+pub(crate) use facts::{Argument, DropTypes, EnumFacts};
+pub use prune::{Pruned, prune};
+
+use crate::{Error, Result, sys};
+use object::{Object as _, ObjectSection as _};
+use std::{fs, path::Path};
+
+/// Where the running kernel shows its BTF, since Linux 5.4 with `CONFIG_DEBUG_INFO_BTF`.
+pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Reads the running kernel's BTF. The file is mapped where the kernel can (since 6.16),
+/// else copied.
+pub(crate) fn from_kernel() -> Result<DropTypes> {
+    let path = Path::new(KERNEL_BTF);
+    let parse = |bytes: &[u8]| DropTypes::parse(bytes).map_err(|e| in_file(path, e));
+    if let Some(mapped) = sys::map_kernel_btf(path) {
+        return parse(&mapped);
+    }
+    let bytes = fs::read(path).map_err(|e| {
+        Error::io(
+            format!(
+                "cannot read the kernel's BTF `{KERNEL_BTF}` (needs a kernel with \
+                 CONFIG_DEBUG_INFO_BTF and sysfs on /sys; or name a file with BTF of this kernel)"
+            ),
+            e,
+        )
+    })?;
+    parse(&bytes)
+}
+
+/// Reads BTF from a file: raw BTF, or an ELF file (vmlinux) with a `.BTF` section.
+pub(crate) fn from_file(path: &Path) -> Result<DropTypes> {
+    let bytes = fs::read(path)
+        .map_err(|e| Error::io(format!("cannot read the BTF file `{}`", path.display()), e))?;
+    from_bytes(&bytes).map_err(|e| in_file(path, e))
+}
+
+/// Reads BTF from bytes: raw BTF, or an ELF file with a `.BTF` section.
+pub(crate) fn from_bytes(bytes: &[u8]) -> Result<DropTypes> {
+    if !bytes.starts_with(b"\x7fELF") {
+        return DropTypes::parse(bytes);
+    }
+    let elf = object::File::parse(bytes)
+        .map_err(|e| Error::invalid_data("cannot parse the ELF file").caused_by(e))?;
+    let section = elf.section_by_name(".BTF").ok_or_else(|| {
+        Error::invalid_data("the ELF file has no `.BTF` section (a kernel without CONFIG_DEBUG_INFO_BTF?)")
+    })?;
+    let data = section
+        .data()
+        .map_err(|e| Error::invalid_data("cannot read the ELF file's `.BTF` section").caused_by(e))?;
+    DropTypes::parse(data)
+}
+
+fn in_file(path: &Path, error: Error) -> Error {
+    let hint = if path == Path::new(KERNEL_BTF) {
+        ""
+    } else {
+        " (expected raw BTF as in /sys/kernel/btf, or a vmlinux with a `.BTF` section)"
+    };
+    Error::new(error.kind(), format!("cannot use BTF of `{}`{hint}", path.display())).caused_by(error)
+}

@@ -1,0 +1,97 @@
+//! [`Error`]: one type for all that can go wrong, with a kind that a caller can act on.
+
+use std::{fmt, io};
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// What went wrong: the act that failed, its object and, where there is one, the remedy.
+///
+/// The text is one sentence without the cause; the cause is in
+/// [`source()`](std::error::Error::source). `{:#}` prints both.
+///
+/// ```
+/// let error = skbdrop::Resolver::from_btf_file("/nonexistent").unwrap_err();
+/// assert_eq!(error.kind(), skbdrop::ErrorKind::NotFound);
+/// assert!(format!("{error:#}").contains("/nonexistent"));
+/// ```
+#[derive(Debug, thiserror::Error)]
+pub struct Error {
+    kind: ErrorKind,
+    context: String,
+    #[source]
+    source: Option<Source>,
+}
+
+/// What a caller can do about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A privilege is missing: a capability, a file's permission, a sysctl or lockdown.
+    PermissionDenied,
+    /// This kernel, or this build of the crate, cannot do it.
+    NotSupported,
+    /// A file or object is not there.
+    NotFound,
+    /// The data is not what it should be: a corrupt BTF, a truncated record.
+    InvalidData,
+    /// The caller's argument is out of range.
+    InvalidInput,
+    /// Anything else, mostly a failed system call.
+    Other,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
+        Self {
+            kind,
+            context: context.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn not_supported(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotSupported, context)
+    }
+
+    pub(crate) fn invalid_data(context: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidData, context)
+    }
+
+    /// An error of the operating system; its number gives the kind.
+    pub(crate) fn io(context: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        let source = source.into();
+        let kind = match source.kind() {
+            io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::Unsupported => ErrorKind::NotSupported,
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => ErrorKind::InvalidData,
+            _ => ErrorKind::Other,
+        };
+        Self::new(kind, context).caused_by(source)
+    }
+
+    pub(crate) fn caused_by(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.context)?;
+        if f.alternate() {
+            let mut cause = std::error::Error::source(self);
+            while let Some(error) = cause {
+                write!(f, ": {error}")?;
+                cause = error.source();
+            }
+        }
+        Ok(())
+    }
+}

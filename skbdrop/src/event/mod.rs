@@ -1,0 +1,134 @@
+//! [`DropEvent`]: one packet that the kernel dropped.
+
+mod display;
+mod packet;
+#[cfg(feature = "serde")]
+mod serialize;
+
+pub(crate) use packet::Headers;
+pub use packet::{Endpoint, EtherType, IpProtocol, Layer, Packet};
+
+use crate::{DropReason, Symbol};
+use std::{sync::Arc, time::SystemTime};
+
+/// One socket buffer that the kernel dropped.
+///
+/// What the kernel or the backend cannot know is `None`, never a made-up value. `Display` is
+/// one line for people. With the feature `serde` an event serialises with all its fields; in
+/// JSON kernel addresses are strings like `"0xffffffff81c3a2b1"`, since many readers of JSON
+/// round numbers of more than 53 bits.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct DropEvent {
+    /// When: `CLOCK_MONOTONIC` in nanoseconds, taken by the kernel at the drop.
+    pub timestamp_ns: u64,
+    /// When, as wall-clock time: `timestamp_ns` by the difference of the two clocks at the
+    /// time of reading.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize::wall_time"))]
+    pub wall_time: SystemTime,
+    /// Why. `None` if this kernel gives no reasons (before Linux 5.17).
+    pub reason: Option<DropReason>,
+    /// Where in the kernel.
+    pub location: Location,
+    /// `skb->protocol`: what the network layer is.
+    pub protocol: Option<EtherType>,
+    /// Length of the whole packet in bytes, counted from where [`Packet::bytes`] begin, so with
+    /// the link-layer header if [`Packet::layer`] is one.
+    pub length: Option<u32>,
+    /// Sender, where the packet's bytes hold it.
+    pub src: Option<Endpoint>,
+    /// Receiver, where the packet's bytes hold it.
+    pub dst: Option<Endpoint>,
+    /// Transport protocol, where the packet's bytes hold it.
+    pub transport: Option<IpProtocol>,
+    /// The packet's first bytes.
+    pub packet: Packet,
+    /// Index of the interface that the packet came in by; for a packet that never came in, of
+    /// the one that it was to leave by. Counts within [`netns`](Self::netns).
+    pub ifindex: Option<u32>,
+    /// Name of that interface.
+    pub ifname: Option<Arc<str>>,
+    /// Network namespace: of the receiving socket where the kernel passes one (since Linux 6.11), else
+    /// of the packet's own socket, else of its device where that can be trusted.
+    pub netns: Option<NetNs>,
+    /// CPU that dropped the packet.
+    pub cpu: Option<u32>,
+    /// Process (thread group) that the CPU was running. Drops mostly happen in interrupts, so
+    /// this is often a bystander and not the packet's owner.
+    pub pid: Option<u32>,
+    /// Thread that the CPU was running, with the same caveat.
+    pub tid: Option<u32>,
+    /// Name of that thread, with the same caveat.
+    pub comm: Option<Arc<str>>,
+    /// Address of the `struct sk_buff`. Addresses are used again: it tells events of the same
+    /// moment apart, not packets.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize::address"))]
+    pub skb_address: Option<u64>,
+    /// Address of the receiving `struct sock`, which the kernel passes since Linux 6.11 where it had found
+    /// one.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize::address"))]
+    pub rx_sk_address: Option<u64>,
+    /// Whether software or hardware dropped it.
+    pub origin: Origin,
+    /// Which backend saw it.
+    pub backend: BackendKind,
+    /// How many drops were lost between this event and the one before, since the reader was
+    /// slower than the kernel. What was lost after the last event is only in
+    /// [`Stats::lost`](crate::Stats::lost).
+    pub lost_before: u64,
+}
+
+/// The place in the kernel that dropped a packet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Location {
+    /// Address of the instruction after the call that freed the packet.
+    pub address: Option<u64>,
+    /// The function that it is in. `None` if the kernel hides its symbols from this user
+    /// (`kernel.kptr_restrict`, or no CAP_SYSLOG), or none covers the address.
+    pub symbol: Option<Arc<Symbol>>,
+}
+
+/// A network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct NetNs {
+    /// Inode number, as `readlink /proc/self/ns/net` and `lsns -t net` show it.
+    pub inode: u32,
+}
+
+/// Who dropped a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum Origin {
+    /// The kernel.
+    Software,
+}
+
+/// The backends that can see a drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// An eBPF program on the tracepoint `skb:kfree_skb`.
+    Ebpf,
+    /// perf events on the same tracepoint.
+    Perf,
+    /// Generic netlink's `NET_DM`, the kernel's `drop_monitor`.
+    Netlink,
+}
+
+impl BackendKind {
+    /// `ebpf`, `perf` or `netlink`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ebpf => "ebpf",
+            Self::Perf => "perf",
+            Self::Netlink => "netlink",
+        }
+    }
+}

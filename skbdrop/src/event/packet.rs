@@ -1,0 +1,215 @@
+//! The packet's bytes, and what they say: addresses, ports, protocols.
+
+use bytes::Bytes;
+use etherparse::{LaxNetSlice, LaxSlicedPacket};
+use std::{fmt, net::IpAddr};
+
+/// The first bytes of a dropped packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Packet {
+    /// Up to the snap length, from the outermost header that the packet still had. Empty with
+    /// a snap length of 0. Only the linear part of the skb: headers nearly always, payload
+    /// not always.
+    pub bytes: Bytes,
+    /// What the bytes begin with.
+    pub layer: Layer,
+}
+
+/// What a packet's bytes begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum Layer {
+    /// An Ethernet header.
+    Ethernet,
+    /// A link-layer header of another kind.
+    Link,
+    /// The network header, of the event's `protocol`.
+    Network,
+    /// Whatever `skb->data` pointed at: no header was known.
+    Data,
+}
+
+/// `skb->protocol`: an EtherType, host byte order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+pub struct EtherType(pub u16);
+
+impl EtherType {
+    /// 0x0800.
+    pub const IPV4: Self = Self(0x0800);
+    /// 0x0806.
+    pub const ARP: Self = Self(0x0806);
+    /// 0x86dd.
+    pub const IPV6: Self = Self(0x86dd);
+    /// 0x8100, a customer VLAN tag.
+    pub const VLAN: Self = Self(0x8100);
+    /// 0x88a8, a service VLAN tag.
+    pub const QINQ: Self = Self(0x88a8);
+}
+
+/// Protocol number of what an IP packet carries.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+pub struct IpProtocol(pub u8);
+
+impl IpProtocol {
+    /// 1.
+    pub const ICMP: Self = Self(1);
+    /// 6.
+    pub const TCP: Self = Self(6);
+    /// 17.
+    pub const UDP: Self = Self(17);
+    /// 33.
+    pub const DCCP: Self = Self(33);
+    /// 58.
+    pub const ICMPV6: Self = Self(58);
+    /// 132.
+    pub const SCTP: Self = Self(132);
+    /// 136.
+    pub const UDP_LITE: Self = Self(136);
+
+    /// Whether the header begins with source and destination port.
+    fn has_ports(self) -> bool {
+        matches!(
+            self,
+            Self::TCP | Self::UDP | Self::DCCP | Self::SCTP | Self::UDP_LITE
+        )
+    }
+}
+
+/// An end of the packet's way. `Display` is `192.0.2.1:443`, `[2001:db8::1]:443`, or the address
+/// alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Endpoint {
+    /// The address in the IP header.
+    pub address: IpAddr,
+    /// The port, if the transport protocol has ports and the packet's bytes reach them: not in
+    /// fragments but the first.
+    pub port: Option<u16>,
+}
+
+/// What the headers say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Headers {
+    pub(crate) src: Option<Endpoint>,
+    pub(crate) dst: Option<Endpoint>,
+    pub(crate) transport: Option<IpProtocol>,
+}
+
+impl Headers {
+    /// Parses `bytes`, which begin with `layer`. Other than Ethernet, the network header is
+    /// found by `network_offset` and `protocol`. Cut and malformed headers give what is whole.
+    pub(crate) fn parse(
+        bytes: &[u8],
+        layer: Layer,
+        network_offset: Option<usize>,
+        protocol: Option<EtherType>,
+    ) -> Self {
+        let from_network = |offset: usize| {
+            let protocol = etherparse::EtherType(protocol?.0);
+            Some(LaxSlicedPacket::from_ether_type(protocol, bytes.get(offset..)?))
+        };
+        let sliced = match layer {
+            Layer::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok(),
+            Layer::Network => from_network(0),
+            Layer::Link => network_offset.and_then(from_network),
+            Layer::Data => None,
+        };
+        sliced.map_or_else(Self::default, |sliced| Self::of(&sliced))
+    }
+
+    fn of(sliced: &LaxSlicedPacket<'_>) -> Self {
+        let (src, dst, payload): (IpAddr, IpAddr, _) = match &sliced.net {
+            Some(LaxNetSlice::Ipv4(ip)) => {
+                let header = ip.header();
+                (header.source_addr().into(), header.destination_addr().into(), ip.payload())
+            }
+            Some(LaxNetSlice::Ipv6(ip)) => {
+                let header = ip.header();
+                (header.source_addr().into(), header.destination_addr().into(), ip.payload())
+            }
+            _ => return Self::default(),
+        };
+        let transport = IpProtocol(payload.ip_number.0);
+        // The ports come first in the header, so they may be there where the rest is cut off.
+        let ports = match payload.payload {
+            [a, b, c, d, ..] if transport.has_ports() && !payload.fragmented => {
+                Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
+            }
+            _ => first_fragment_ports(sliced, transport),
+        };
+        Self {
+            src: Some(Endpoint { address: src, port: ports.map(|ports| ports.0) }),
+            dst: Some(Endpoint { address: dst, port: ports.map(|ports| ports.1) }),
+            transport: Some(transport),
+        }
+    }
+}
+
+/// A first fragment begins with the transport header as a whole packet does.
+fn first_fragment_ports(sliced: &LaxSlicedPacket<'_>, transport: IpProtocol) -> Option<(u16, u16)> {
+    if !transport.has_ports() {
+        return None;
+    }
+    let payload = match &sliced.net {
+        Some(LaxNetSlice::Ipv4(ip)) if ip.header().fragments_offset().value() == 0 => ip.payload(),
+        _ => return None,
+    };
+    match payload.payload {
+        [a, b, c, d, ..] => Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))),
+        _ => None,
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.address, self.port) {
+            (IpAddr::V6(address), Some(port)) => write!(f, "[{address}]:{port}"),
+            (address, Some(port)) => write!(f, "{address}:{port}"),
+            (address, None) => write!(f, "{address}"),
+        }
+    }
+}
+
+impl fmt::Display for EtherType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::IPV4 => f.pad("IPv4"),
+            Self::IPV6 => f.pad("IPv6"),
+            Self::ARP => f.pad("ARP"),
+            Self::VLAN => f.pad("VLAN"),
+            Self::QINQ => f.pad("QinQ"),
+            Self(number) => f.pad(&format!("{number:#06x}")),
+        }
+    }
+}
+
+impl fmt::Display for IpProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::ICMP => f.pad("ICMP"),
+            Self::TCP => f.pad("TCP"),
+            Self::UDP => f.pad("UDP"),
+            Self::DCCP => f.pad("DCCP"),
+            Self::ICMPV6 => f.pad("ICMPv6"),
+            Self::SCTP => f.pad("SCTP"),
+            Self::UDP_LITE => f.pad("UDP-Lite"),
+            Self(number) => f.pad(&format!("protocol {number}")),
+        }
+    }
+}
+
+impl fmt::Debug for EtherType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EtherType({:#06x})", self.0)
+    }
+}
+
+impl fmt::Debug for IpProtocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IpProtocol({})", self.0)
+    }
+}

@@ -1,0 +1,75 @@
+//! How the parts of an event serialise where the derived way would not do.
+
+use super::{Endpoint, Location, Packet};
+use crate::DropReason;
+use serde::{
+    Serialize,
+    ser::{SerializeStruct as _, Serializer},
+};
+use std::{fmt, time::SystemTime};
+
+/// RFC 3339 in UTC with nanoseconds.
+pub(super) fn wall_time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_nanos(*time))
+}
+
+/// Hexadecimal text: readers of JSON that hold numbers as doubles would round it.
+pub(super) fn address<S: Serializer>(address: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) => serializer.collect_str(&format_args!("{address:#x}")),
+        None => serializer.serialize_none(),
+    }
+}
+
+impl Serialize for DropReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let subsystem = self.subsystem();
+        let mut fields = serializer.serialize_struct("DropReason", 3)?;
+        fields.serialize_field("name", &self.name())?;
+        fields.serialize_field("raw", &self.raw())?;
+        fields.serialize_field("subsystem", &subsystem.and_then(|known| known.name.as_deref()))?;
+        fields.end()
+    }
+}
+
+impl Serialize for Location {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let symbol = self.symbol.as_deref();
+        let mut fields = serializer.serialize_struct("Location", 4)?;
+        fields.serialize_field("address", &self.address.map(|address| format!("{address:#x}")))?;
+        fields.serialize_field("symbol", &symbol.map(|symbol| &*symbol.name))?;
+        fields.serialize_field("offset", &symbol.map(|symbol| symbol.offset))?;
+        fields.serialize_field("module", &symbol.and_then(|symbol| symbol.module.as_deref()))?;
+        fields.end()
+    }
+}
+
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Packet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Packet", 2)?;
+        fields.serialize_field("layer", &self.layer)?;
+        fields.serialize_field("bytes", &Hex(&self.bytes))?;
+        fields.end()
+    }
+}
+
+/// Bytes as lower-case hexadecimal text.
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Serialize for Hex<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

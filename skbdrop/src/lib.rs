@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![deny(unsafe_code)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("skbdrop reads the Linux kernel's drops: it builds for Linux only");
+
+mod backend;
+mod btf;
+mod error;
+mod event;
+mod monitor;
+mod pipeline;
+mod reason;
+mod record;
+mod resolve;
+mod stats;
+mod stream;
+mod symbols;
+mod sys;
+mod tracefs;
+
+pub use backend::Backend;
+pub use btf::{Pruned, prune as prune_btf};
+pub use error::{Error, ErrorKind};
+pub use event::{
+    BackendKind, DropEvent, Endpoint, EtherType, IpProtocol, Layer, Location, NetNs, Origin, Packet,
+};
+pub use monitor::{Builder, Iter, Monitor};
+pub use reason::{DropReason, Subsystem};
+pub use resolve::Resolver;
+pub use stats::Stats;
+pub use symbols::Symbol;
+
+/// What this crate's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

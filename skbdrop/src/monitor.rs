@@ -1,0 +1,346 @@
+//! [`Monitor`]: an open backend with everything behind it, and its [`Builder`].
+
+use crate::{
+    Backend, BackendKind, DropEvent, Error, ErrorKind, Resolver, Result, Stats,
+    backend::Source,
+    btf,
+    pipeline::Pipeline,
+    stream::Reactor,
+    symbols::Symbols,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+/// Events decoded at a time, so the most that a monitor holds besides the kernel's buffer.
+const BATCH: usize = 256;
+/// Enough for Ethernet, two VLAN tags, IPv6 and TCP with all its options.
+const DEFAULT_SNAP_LEN: usize = 128;
+/// Room for some 15,000 drops with the default snap length.
+const DEFAULT_BUFFER_SIZE: usize = 4 << 20;
+/// The kernel's limits for a ring buffer are wider, but nobody means them.
+const MAX_BUFFER_SIZE: usize = 1 << 30;
+
+/// Watches the kernel drop packets.
+///
+/// A monitor is a [`Stream`](futures_core::Stream) of [`DropEvent`]s, see the
+/// [crate's documentation](crate#runtimes) for the runtimes; [`iter`](Self::iter) is the
+/// same for threads that may block, and [`next_batch`](Self::next_batch) for programs with an event
+/// loop of their own, which find the descriptor to wait on by [`AsFd`].
+///
+/// It sees all drops from the return of [`Builder::build`] on, in all network namespaces. Dropping it
+/// leaves nothing in the kernel.
+///
+/// ```no_run
+/// let mut monitor = skbdrop::Monitor::builder().build()?;
+/// for event in monitor.iter().take(10) {
+///     println!("{}", event?);
+/// }
+/// # Ok::<(), skbdrop::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Monitor {
+    // Declared before `source`: the reactor's copy of the descriptor goes first.
+    pub(crate) reactor: Option<Reactor>,
+    source: Box<dyn Source>,
+    pipeline: Pipeline,
+    pending: VecDeque<DropEvent>,
+    received: u64,
+    undecodable: u64,
+    stopped: bool,
+    /// Nothing more comes: stopped and all taken, or failed.
+    ended: bool,
+    /// Events that the stream gave without a pause.
+    pub(crate) in_a_row: u32,
+}
+
+impl Monitor {
+    /// Starts with the defaults: automatic backend, 128 bytes of each packet, 4 MiB of buffer.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The backend in use.
+    #[must_use]
+    pub fn backend(&self) -> BackendKind {
+        self.source.kind()
+    }
+
+    /// The resolver in use, for example to list the reasons that this kernel has.
+    #[must_use]
+    pub fn resolver(&self) -> &Resolver {
+        self.pipeline.resolver()
+    }
+
+    /// Counts since the monitor was built.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's counters cannot be read.
+    pub fn stats(&self) -> Result<Stats> {
+        Ok(Stats {
+            received: self.received,
+            lost: self.source.lost()?,
+            filtered: 0,
+            undecodable: self.undecodable,
+        })
+    }
+
+    /// Detaches from the kernel. Events that it has queued already still come out; then the stream
+    /// and the iterators end.
+    pub fn stop(&mut self) {
+        self.source.stop();
+        self.stopped = true;
+    }
+
+    /// Takes what is there now, at most `max` events, without waiting. Empty if there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// The backend cannot be read.
+    pub fn next_batch(&mut self, max: usize) -> Result<Vec<DropEvent>> {
+        let mut batch = Vec::new();
+        while batch.len() < max && self.refill()? {
+            let wanted = (max - batch.len()).min(self.pending.len());
+            batch.extend(self.pending.drain(..wanted));
+        }
+        Ok(batch)
+    }
+
+    /// Iterates over events, blocking the thread until the next. Ends after [`stop`](Self::stop),
+    /// else never.
+    pub fn iter(&mut self) -> Iter<'_> {
+        Iter { monitor: self }
+    }
+
+    /// The next event if one comes within `timeout`; blocks the thread meanwhile. `None` at the end
+    /// of that time, and after [`stop`](Self::stop).
+    ///
+    /// # Errors
+    ///
+    /// The backend cannot be read.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<DropEvent>> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            if let Some(event) = self.try_next()? {
+                return Ok(Some(event));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if self.ended || left == Some(Duration::ZERO) {
+                return Ok(None);
+            }
+            self.wait(left)?;
+        }
+    }
+
+    /// An event that is there already. Notes the end: of a stopped monitor, and by an error.
+    pub(crate) fn try_next(&mut self) -> Result<Option<DropEvent>> {
+        if self.ended {
+            return Ok(None);
+        }
+        if let Err(e) = self.refill() {
+            self.ended = true;
+            return Err(e);
+        }
+        let event = self.pending.pop_front();
+        self.ended = self.stopped && event.is_none();
+        Ok(event)
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Ends the streams and iterators: it failed.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Reads a batch if no event is pending; says whether one is now.
+    fn refill(&mut self) -> Result<bool> {
+        if !self.pending.is_empty() {
+            return Ok(true);
+        }
+        let Self {
+            source,
+            pipeline,
+            pending,
+            ..
+        } = self;
+        pipeline.begin_batch();
+        let kind = source.kind();
+        let batch = source.read(BATCH, &mut |record| pending.push_back(pipeline.event(record, kind)))?;
+        self.received += self.pending.len() as u64;
+        self.undecodable += batch.undecodable;
+        Ok(!self.pending.is_empty())
+    }
+
+    /// Blocks until the backend has something, at most for `timeout`.
+    fn wait(&self, timeout: Option<Duration>) -> Result<()> {
+        // A time that does not fit is as good as none.
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut fds = [PollFd::from_borrowed_fd(self.source.fd(), PollFlags::IN)];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(e) => Err(Error::io("cannot wait for the backend's descriptor", e)),
+        }
+    }
+}
+
+impl AsFd for Monitor {
+    /// Readable when there may be events. It is for waiting only.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.fd()
+    }
+}
+
+/// Blocking iterator over a [`Monitor`]'s events.
+#[derive(Debug)]
+pub struct Iter<'a> {
+    monitor: &'a mut Monitor,
+}
+
+impl Iterator for Iter<'_> {
+    type Item = Result<DropEvent>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.monitor.try_next() {
+                Ok(Some(event)) => return Some(Ok(event)),
+                Err(e) => return Some(Err(e)),
+                Ok(None) if self.monitor.is_ended() => return None,
+                Ok(None) => {}
+            }
+            if let Err(e) = self.monitor.wait(None) {
+                self.monitor.end();
+                return Some(Err(e));
+            }
+        }
+    }
+}
+
+/// Chooses what a [`Monitor`] does. Every setting has a default that suits most.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    backend: Backend,
+    snap_len: usize,
+    buffer_size: usize,
+    btf_file: Option<PathBuf>,
+    symbols: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Auto,
+            snap_len: DEFAULT_SNAP_LEN,
+            buffer_size: DEFAULT_BUFFER_SIZE,
+            btf_file: None,
+            symbols: true,
+        }
+    }
+}
+
+impl Builder {
+    /// Which backend to use; automatic by default.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// How many bytes of each packet to take; 128 by default, 16384 at most. With 0 no byte of
+    /// any packet leaves the kernel, and no address is known.
+    pub fn snap_len(mut self, bytes: usize) -> Self {
+        self.snap_len = bytes;
+        self
+    }
+
+    /// Size of the buffer between kernel and reader, in bytes; 4 MiB by default, rounded up to a power
+    /// of two of at least a page. What finds no room is lost, and counted.
+    pub fn buffer_size(mut self, bytes: usize) -> Self {
+        self.buffer_size = bytes;
+        self
+    }
+
+    /// A file with BTF of the running kernel, for kernels that show none themselves: raw BTF, or a
+    /// vmlinux with a `.BTF` section. BTF of another kernel gives wrong fields.
+    pub fn btf_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.btf_file = Some(path.into());
+        self
+    }
+
+    /// Whether to look up the function at each drop's location; yes by default. The kernel's symbols
+    /// are read at the first event, which takes some 60 ms and 4 MB.
+    pub fn symbols(mut self, yes: bool) -> Self {
+        self.symbols = yes;
+        self
+    }
+
+    /// Opens the backend. From its return on every drop is seen.
+    ///
+    /// # Errors
+    ///
+    /// The backend is not possible here, or not with these privileges; the error says what is
+    /// missing. Or a setting is out of range.
+    pub fn build(self) -> Result<Monitor> {
+        let buffer_size = self.checked_buffer_size()?;
+        let snap_len = self.checked_snap_len()?;
+        let types = match &self.btf_file {
+            Some(path) => btf::from_file(path)?,
+            None => btf::from_kernel()?,
+        };
+        let resolver = Resolver::from_types(&types)?;
+        let source: Box<dyn Source> = match self.backend {
+            #[cfg(feature = "ebpf")]
+            Backend::Auto | Backend::Ebpf => Box::new(crate::backend::ebpf::EbpfSource::open(
+                &types,
+                self.btf_file.is_none(),
+                snap_len,
+                buffer_size,
+            )?),
+            other => {
+                let _ = (snap_len, buffer_size);
+                return Err(Error::not_supported(format!(
+                    "the backend `{}` is not in this build of skbdrop (there is `ebpf`, with the feature of that name)",
+                    other.name()
+                )));
+            }
+        };
+        let symbols = self.symbols.then(Symbols::kernel);
+        Ok(Monitor {
+            reactor: None,
+            source,
+            pipeline: Pipeline::new(resolver, symbols),
+            pending: VecDeque::with_capacity(BATCH),
+            received: 0,
+            undecodable: 0,
+            stopped: false,
+            ended: false,
+            in_a_row: 0,
+        })
+    }
+
+    fn checked_snap_len(&self) -> Result<u32> {
+        let max = 16 * 1024;
+        u32::try_from(self.snap_len).ok().filter(|&len| len <= max).ok_or_else(|| {
+            let given = self.snap_len;
+            Error::new(ErrorKind::InvalidInput, format!("the snap length {given} is too large (at most {max} bytes)"))
+        })
+    }
+
+    fn checked_buffer_size(&self) -> Result<u32> {
+        let size = self.buffer_size.max(rustix::param::page_size()).checked_next_power_of_two();
+        let size = size.filter(|&size| size <= MAX_BUFFER_SIZE).and_then(|size| u32::try_from(size).ok());
+        size.ok_or_else(|| {
+            let given = self.buffer_size;
+            Error::new(ErrorKind::InvalidInput, format!("the buffer size {given} is too large (at most 1 GiB)"))
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! [`Resolver`]: from the number of a drop reason to the kernel's name for it.
+
+mod enums;
+
+use crate::{DropReason, Result, Subsystem, btf, tracefs};
+use enums::Names;
+use std::path::Path;
+
+/// Names drop reasons as one kernel defines them.
+///
+/// There is no table of reasons in this crate: numbers move between releases, within a stable
+/// series, and by a distribution's patches. The names come from the kernel itself. A number
+/// that it does not define has no name.
+///
+/// The resolver works alone, for people who only have a number:
+///
+/// ```no_run
+/// let resolver = skbdrop::Resolver::from_kernel()?;
+/// println!("{}", resolver.reason(3)); // NO_SOCKET on Linux 6.12, SOCKET_FILTER on others
+/// # Ok::<(), skbdrop::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Resolver {
+    names: Names,
+}
+
+impl Resolver {
+    /// Reads names from the running kernel's BTF, `/sys/kernel/btf/vmlinux`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel shows no BTF (`CONFIG_DEBUG_INFO_BTF`), or one that cannot be read.
+    pub fn from_kernel() -> Result<Self> {
+        Self::from_types(&btf::from_kernel()?)
+    }
+
+    /// Reads names from a file: raw BTF as in `/sys/kernel/btf`, or a vmlinux with a `.BTF`
+    /// section.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is not BTF, or is truncated or corrupt.
+    pub fn from_btf_file(path: impl AsRef<Path>) -> Result<Self> {
+        Self::from_types(&btf::from_file(path.as_ref())?)
+    }
+
+    /// Reads names from the bytes of such a file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_btf_file`](Self::from_btf_file).
+    pub fn from_btf_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::from_types(&btf::from_bytes(bytes)?)
+    }
+
+    /// Reads names from the running kernel's tracefs: the `print fmt` of
+    /// `events/skb/kfree_skb/format`. For kernels without BTF; it knows no subsystem's reasons.
+    ///
+    /// # Errors
+    ///
+    /// tracefs is not mounted or not readable, or the kernel has no such tracepoint.
+    pub fn from_tracefs() -> Result<Self> {
+        Self::from_format(&tracefs::kfree_skb_format()?)
+    }
+
+    /// Reads names from the text of such a `format` file.
+    ///
+    /// # Errors
+    ///
+    /// The text is no `format` of the tracepoint.
+    pub fn from_format(text: &str) -> Result<Self> {
+        Ok(Self {
+            names: Names::from_symbols(tracefs::reason_symbols(text)?),
+        })
+    }
+
+    /// A resolver that knows no name: every reason stays a number.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            names: Names::default(),
+        }
+    }
+
+    pub(crate) fn from_types(types: &btf::DropTypes) -> Result<Self> {
+        Ok(Self {
+            names: Names::from_enums(&types.enums()?),
+        })
+    }
+
+    /// The reason that this kernel means by `raw`. Allocates nothing.
+    #[must_use]
+    pub fn reason(&self, raw: u32) -> DropReason {
+        DropReason::new(Some(raw), self.names.name(raw), self.names.subsystem(raw))
+    }
+
+    /// The number of the reason `name` on this kernel, spelled as [`DropReason::name`] does.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<u32> {
+        self.names.number(name)
+    }
+
+    /// All reasons that this kernel names, by number.
+    pub fn reasons(&self) -> impl Iterator<Item = DropReason> + '_ {
+        self.names.numbers().map(|raw| self.reason(raw))
+    }
+
+    /// The subsystems that this kernel names, by number; none before Linux 6.4.
+    pub fn subsystems(&self) -> impl Iterator<Item = &Subsystem> + '_ {
+        self.names.subsystems()
+    }
+}

@@ -1,0 +1,124 @@
+//! [`Monitor`] as a stream. The only place that knows a runtime.
+
+use crate::{DropEvent, Error, Monitor, Result};
+use futures_core::{Stream, stream::FusedStream};
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+/// Events that one task takes before others get a turn: some milliseconds' worth of a flood.
+const YIELD_AFTER: u32 = 1024;
+
+/// Wakes the task when the backend's descriptor is readable. Owns a copy of the descriptor.
+#[derive(Debug)]
+pub(crate) enum Reactor {
+    #[cfg(feature = "tokio")]
+    Tokio(tokio::io::unix::AsyncFd<OwnedFd>),
+    #[cfg(feature = "async-io")]
+    AsyncIo(async_io::Async<OwnedFd>),
+}
+
+impl Reactor {
+    /// tokio's reactor inside a tokio runtime, else async-io's, which runs anywhere.
+    fn new(fd: OwnedFd) -> Result<Self> {
+        #[cfg(feature = "tokio")]
+        if tokio::runtime::Handle::try_current().is_ok() {
+            // Its successor is `unsafe`, for types that hand out a descriptor which they do not
+            // own, and asks for a very new tokio. An `OwnedFd` keeps its promise by itself.
+            #[allow(deprecated)]
+            let registered =
+                tokio::io::unix::AsyncFd::with_interest(fd, tokio::io::Interest::READABLE);
+            return match registered {
+                Ok(fd) => Ok(Self::Tokio(fd)),
+                Err(e) => Err(Error::io("cannot register the backend's descriptor with tokio", e)),
+            };
+        }
+        #[cfg(feature = "async-io")]
+        {
+            let registered = async_io::Async::new_nonblocking(fd);
+            registered.map(Self::AsyncIo).map_err(|e| {
+                Error::io("cannot register the backend's descriptor with async-io", e)
+            })
+        }
+        #[cfg(not(feature = "async-io"))]
+        {
+            drop(fd);
+            Err(Error::not_supported(
+                "cannot wait for events: no reactor here (poll the stream inside a tokio runtime with the feature \
+                 `tokio`, or enable the feature `async-io` for any other executor)",
+            ))
+        }
+    }
+
+    /// Ready once the descriptor may be readable again since `clear` was last called.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let result = match self {
+            #[cfg(feature = "tokio")]
+            Self::Tokio(fd) => ready!(fd.poll_read_ready(cx)).map(|mut guard| guard.clear_ready()),
+            #[cfg(feature = "async-io")]
+            Self::AsyncIo(fd) => ready!(fd.poll_readable(cx)),
+            #[cfg(not(any(feature = "tokio", feature = "async-io")))]
+            _ => {
+                let _ = (cx, ready!(Poll::Ready(())));
+                unreachable!("no reactor can be made without a runtime")
+            }
+        };
+        Poll::Ready(result.map_err(|e| Error::io("cannot wait for the backend's descriptor", e)))
+    }
+}
+
+impl Monitor {
+    /// Waits until the backend may have something; what comes between the last read and this is
+    /// seen.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if self.reactor.is_none() {
+            let fd = self.as_fd().try_clone_to_owned();
+            let fd = fd.map_err(|e| Error::io("cannot copy the backend's descriptor", e))?;
+            self.reactor = Some(Reactor::new(fd)?);
+        }
+        match &self.reactor {
+            Some(reactor) => reactor.poll_readable(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Stream for Monitor {
+    type Item = Result<DropEvent>;
+
+    /// Ends after [`Monitor::stop`], once all events are taken, and after an error.
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // Under a flood there is always a next event. Timers, signals and other tasks of the
+        // thread get their turn all the same.
+        if self.in_a_row >= YIELD_AFTER {
+            self.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // Each turn reads a bounded batch at most and consumes one readiness.
+        loop {
+            match self.try_next() {
+                Ok(Some(event)) => {
+                    self.in_a_row += 1;
+                    return Poll::Ready(Some(Ok(event)));
+                }
+                Err(e) => return Poll::Ready(Some(Err(e))),
+                Ok(None) if self.is_ended() => return Poll::Ready(None),
+                Ok(None) => {}
+            }
+            self.in_a_row = 0;
+            if let Err(e) = ready!(self.poll_readable(cx)) {
+                self.end();
+                return Poll::Ready(Some(Err(e)));
+            }
+        }
+    }
+}
+
+impl FusedStream for Monitor {
+    fn is_terminated(&self) -> bool {
+        self.is_ended()
+    }
+}

@@ -1,0 +1,228 @@
+//! `cargo xtask ebpf`: builds the eBPF object that ships in the crate, and proves it fresh.
+
+use crate::{
+    Result,
+    host::{self, output, run},
+};
+use sha2::{Digest as _, Sha256};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const TARGET: &str = "bpfel-unknown-none";
+const BINARY: &str = "skbdrop-kfree-skb";
+const OBJECT: &str = "skbdrop/src/backend/ebpf/object/skbdrop.bpfel.o";
+const BUILD_TXT: &str = "skbdrop/src/backend/ebpf/object/BUILD.txt";
+const SOURCES: [&str; 3] = [
+    "skbdrop-ebpf/Cargo.toml",
+    "skbdrop-ebpf/src/lib.rs",
+    "skbdrop-ebpf/src/main.rs",
+];
+/// The linker that turns rustc's bitcode into an eBPF object.
+const LINKER_VERSION: &str = "0.13.0";
+/// Debian's second Rust, which has a ready-built `core` for BPF.
+const DEBIAN: [&str; 4] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "rust-web-llvm"];
+
+/// Builds the object and writes it, with its provenance, into the library's sources.
+pub(crate) fn build() -> Result {
+    let toolchain = Toolchain::find()?;
+    let object = toolchain.build()?;
+    let root = host::workspace();
+    let folder = root.join(OBJECT);
+    let folder = folder.parent().expect("the object is in a folder");
+    fs::create_dir_all(folder).map_err(|e| format!("cannot create `{}`: {e}", folder.display()))?;
+    write(&root.join(OBJECT), &object)?;
+    write(&root.join(BUILD_TXT), toolchain.provenance(&object)?.as_bytes())?;
+    println!("xtask: wrote {OBJECT} ({} bytes)", object.len());
+    Ok(())
+}
+
+/// Builds the object and compares it with the committed one.
+pub(crate) fn check() -> Result {
+    let toolchain = Toolchain::find()?;
+    let built = toolchain.build()?;
+    let root = host::workspace();
+    let recorded = read(&root.join(BUILD_TXT))?;
+    let expected = toolchain.provenance(&built)?;
+    if read(&root.join(OBJECT))? == built && recorded == expected.as_bytes() {
+        println!("xtask: {OBJECT} is what skbdrop-ebpf builds ({} bytes)", built.len());
+        return Ok(());
+    }
+    Err(format!(
+        "{OBJECT} is not what skbdrop-ebpf builds here\n--- recorded\n{}--- built\n{expected}\
+         remedy: with the recorded tools, run `cargo xtask ebpf` and commit what it wrote",
+        String::from_utf8_lossy(&recorded)
+    ))
+}
+
+/// Installs the tools of the build: Debian's packages, and the linker into the cache.
+pub(crate) fn install() -> Result {
+    host::apt_install(&DEBIAN)?;
+    if linker().is_some() {
+        return Ok(());
+    }
+    let llvm = llvm_major(Path::new("/usr/bin/rustc"))
+        .ok_or("`/usr/bin/rustc -vV` names no LLVM version (needs Debian's rustc-web)")?;
+    host::apt_install(&[&format!("llvm-{llvm}-dev")])?;
+    let root = host::cache().join("bpf-linker");
+    println!("xtask: cargo install bpf-linker {LINKER_VERSION} into {}", root.display());
+    let prefix = format!("/usr/lib/llvm-{llvm}");
+    run(Command::new("cargo")
+        .args(["install", "--quiet", "--locked", "bpf-linker", "--version", LINKER_VERSION])
+        .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
+        .arg(&root)
+        .env("LLVM_PREFIX", &prefix)
+        .env(format!("LLVM_SYS_{llvm}1_PREFIX"), &prefix))
+}
+
+/// A Rust compiler that can build for BPF, and the linker.
+struct Toolchain {
+    cargo: PathBuf,
+    rustc: PathBuf,
+    /// Whether `core` has to be built from source: rustup's nightly, not Debian's compiler.
+    build_std: bool,
+    linker: PathBuf,
+}
+
+impl Toolchain {
+    /// Debian's compiler if it is there, else rustup's nightly.
+    fn find() -> Result<Self> {
+        let linker = linker();
+        let rust = debian_rust().or_else(rustup_nightly);
+        match (rust, linker) {
+            (Some((cargo, rustc, build_std)), Some(linker)) => {
+                Ok(Self { cargo, rustc, build_std, linker })
+            }
+            (rust, linker) => {
+                let mut missing = String::new();
+                if rust.is_none() {
+                    missing += "a Rust compiler for BPF, ";
+                }
+                if linker.is_none() {
+                    missing += "bpf-linker, ";
+                }
+                Err(format!(
+                    "cannot build the eBPF object, missing: {}\n\
+                     on Debian, as root: cargo xtask ebpf --install (packages {}, llvm-N-dev; bpf-linker by cargo)\n\
+                     elsewhere: rustup toolchain install nightly --component rust-src && cargo install bpf-linker --version {LINKER_VERSION}",
+                    missing.trim_end_matches(", "),
+                    DEBIAN.join(", "),
+                ))
+            }
+        }
+    }
+
+    fn build(&self) -> Result<Vec<u8>> {
+        let root = host::workspace();
+        let target = root.join("target/ebpf");
+        let cargo_home = env::var_os("CARGO_HOME").map_or_else(
+            || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cargo"),
+            PathBuf::from,
+        );
+        // No debug information: the maps need no BTF, and without it the object is a few
+        // kilobytes and holds no paths. What paths remain must not differ by machine.
+        let flags = [
+            "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
+            "-Cdebuginfo=0".to_owned(),
+            format!("-Clinker={}", self.linker.display()),
+            format!("--remap-path-prefix={}=skbdrop", root.display()),
+            format!("--remap-path-prefix={}=cargo", cargo_home.display()),
+        ];
+        let mut path = OsString::from(self.linker.parent().unwrap_or(Path::new("/")));
+        path.push(":");
+        path.push(env::var_os("PATH").unwrap_or_default());
+        let mut command = Command::new(&self.cargo);
+        for (name, _) in env::vars_os() {
+            // What the outer cargo set for itself would steer the inner one.
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("CARGO_") || name.starts_with("RUST") {
+                if name != "CARGO_HOME" && name != "RUSTUP_HOME" {
+                    command.env_remove(name);
+                }
+            }
+        }
+        command
+            .current_dir(&root)
+            .args(["build", "--quiet", "--release", "--locked", "-p", "skbdrop-ebpf", "--bin", BINARY])
+            .args(["--target", TARGET, "--target-dir"])
+            .arg(&target)
+            .env("RUSTC", &self.rustc)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+            .env("PATH", path);
+        if self.build_std {
+            command.args(["-Z", "build-std=core"]);
+        }
+        run(&mut command)?;
+        read(&target.join(TARGET).join("release").join(BINARY))
+    }
+
+    /// What BUILD.txt says: tools, command, digests of sources and object.
+    fn provenance(&self, object: &[u8]) -> Result<String> {
+        let root = host::workspace();
+        let mut text = String::from("built by: cargo xtask ebpf\n");
+        let rustc = output(Command::new(&self.rustc).arg("-vV")).unwrap_or_default();
+        for line in rustc.lines().filter(|line| line.starts_with("release") || line.starts_with("LLVM")) {
+            text += &format!("rustc {line}\n");
+        }
+        let linker = output(Command::new(&self.linker).arg("--version")).unwrap_or_default();
+        text += &format!("{}\n", linker.trim());
+        for source in SOURCES {
+            text += &format!("sha256 {} {source}\n", digest(&read(&root.join(source))?));
+        }
+        text += &format!("sha256 {} {OBJECT}\n", digest(object));
+        Ok(text)
+    }
+}
+
+fn debian_rust() -> Option<(PathBuf, PathBuf, bool)> {
+    let (cargo, rustc) = (PathBuf::from("/usr/bin/cargo"), PathBuf::from("/usr/bin/rustc"));
+    let sysroot = output(Command::new(&rustc).args(["--print", "sysroot"]))?;
+    let core = Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET);
+    (core.exists() && cargo.exists()).then_some((cargo, rustc, false))
+}
+
+fn rustup_nightly() -> Option<(PathBuf, PathBuf, bool)> {
+    let which = |tool| {
+        output(Command::new("rustup").args(["which", "--toolchain", "nightly", tool]))
+            .map(|path| PathBuf::from(path.trim()))
+    };
+    let (cargo, rustc) = (which("cargo")?, which("rustc")?);
+    let sysroot = output(Command::new(&rustc).args(["--print", "sysroot"]))?;
+    let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core");
+    source.exists().then_some((cargo, rustc, true))
+}
+
+/// bpf-linker of the pinned version: in the cache, or on the path.
+fn linker() -> Option<PathBuf> {
+    let mut candidates = vec![host::cache().join("bpf-linker/bin/bpf-linker")];
+    if let Some(path) = env::var_os("PATH") {
+        candidates.extend(env::split_paths(&path).map(|folder| folder.join("bpf-linker")));
+    }
+    candidates.into_iter().find(|path| {
+        output(Command::new(path).arg("--version"))
+            .is_some_and(|version| version.trim().ends_with(LINKER_VERSION))
+    })
+}
+
+fn llvm_major(rustc: &Path) -> Option<String> {
+    let version = output(Command::new(rustc).arg("-vV"))?;
+    let line = version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
+    Some(line.split('.').next()?.to_owned())
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result {
+    fs::write(path, bytes).map_err(|e| format!("cannot write `{}`: {e}", path.display()))
+}

@@ -1,0 +1,98 @@
+//! The machine that we run on: the workspace, the cache, commands, Debian's packages.
+
+use crate::Result;
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Root of the workspace.
+pub(crate) fn workspace() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest
+        .parent()
+        .expect("xtask is a folder of the workspace")
+        .to_path_buf()
+}
+
+/// Where downloads and tools live, outside the clone so that the next clone finds them:
+/// `$SKBDROP_CACHE`, or `skbdrop` in the user's cache folder.
+pub(crate) fn cache() -> PathBuf {
+    if let Some(path) = env::var_os("SKBDROP_CACHE") {
+        return path.into();
+    }
+    let base = env::var_os("XDG_CACHE_HOME").map_or_else(
+        || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache"),
+        PathBuf::from,
+    );
+    base.join("skbdrop")
+}
+
+/// Runs `command` with its output on the terminal; fails unless it succeeds.
+pub(crate) fn run(command: &mut Command) -> Result {
+    let shown = show(command);
+    let status = command
+        .status()
+        .map_err(|e| format!("cannot start `{shown}`: {e}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{shown}` failed: {status}"))
+    }
+}
+
+/// Runs `command` and gives what it printed; `None` unless it succeeded.
+pub(crate) fn output(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn show(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(
+        command
+            .get_args()
+            .map(|word| word.to_string_lossy().into_owned()),
+    );
+    words.join(" ")
+}
+
+/// Whether we are root.
+pub(crate) fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
+}
+
+/// Installs those of `packages` that Debian's package manager does not know as installed.
+/// Says what it does; where it may not, says what to run.
+pub(crate) fn apt_install(packages: &[&str]) -> Result {
+    let missing: Vec<&str> = packages
+        .iter()
+        .copied()
+        .filter(|package| !is_installed(package))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let line = format!(
+        "apt-get install -y --no-install-recommends {}",
+        missing.join(" ")
+    );
+    if !is_root() || !Path::new("/usr/bin/apt-get").exists() {
+        return Err(format!("missing: {}\nas root on Debian: {line}", missing.join(", ")));
+    }
+    println!("xtask: {line}");
+    run(Command::new("apt-get").args(["-qq", "update"]))?;
+    run(Command::new("apt-get")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", "install"])
+        .args(&missing))
+}
+
+fn is_installed(package: &str) -> bool {
+    output(Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]))
+        .is_some_and(|status| status.ends_with("install ok installed"))
+}
