@@ -83,7 +83,9 @@ async fn watch(options: &Options) -> Result<(), Box<dyn Error>> {
             () = &mut time_is_up => break,
             event = monitor.next() => event,
         };
-        let Some(event) = event.transpose()? else { break };
+        let Some(event) = event.transpose()? else {
+            break;
+        };
         if closed(print_event(&event, options.json))? {
             return Ok(());
         }
@@ -139,7 +141,10 @@ struct Summary {
 impl Summary {
     fn add(&mut self, event: &DropEvent) {
         self.events += 1;
-        let reason = event.reason.as_ref().map_or("-".to_owned(), ToString::to_string);
+        let reason = event
+            .reason
+            .as_ref()
+            .map_or("-".to_owned(), ToString::to_string);
         let place = match &event.location.symbol {
             Some(symbol) => symbol.name.to_string(),
             None => event.location.to_string(),
@@ -150,13 +155,21 @@ impl Summary {
     fn table(&self, stats: &Stats) -> String {
         let mut rows: Vec<_> = self.by_place.iter().collect();
         rows.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-        let width = rows.iter().map(|((reason, _), _)| reason.len()).max().unwrap_or(0).max(6);
+        let width = rows
+            .iter()
+            .map(|((reason, _), _)| reason.len())
+            .max()
+            .unwrap_or(0)
+            .max(6);
         let mut text = format!("\n{:>10}  {:width$}  LOCATION\n", "DROPS", "REASON");
         for ((reason, place), count) in rows {
             text += &format!("{count:>10}  {reason:width$}  {place}\n");
         }
         let lost = stats.lost;
-        text + &format!("{} shown, {lost} lost before they could be shown\n", self.events)
+        text + &format!(
+            "{} shown, {lost} lost before they could be shown\n",
+            self.events
+        )
     }
 }
 

@@ -142,7 +142,14 @@ mod program {
         };
         let start = entry.as_mut_ptr();
         // SAFETY: the entry is at least `Record::SIZE` bytes, aligned to eight.
-        unsafe { fill::<M>(ctx, start.cast::<Record>(), ptr::read_volatile(lost), snap_len) };
+        unsafe {
+            fill::<M>(
+                ctx,
+                start.cast::<Record>(),
+                ptr::read_volatile(lost),
+                snap_len,
+            )
+        };
         entry.submit(0);
         0
     }
@@ -186,21 +193,27 @@ mod program {
         set!(comm, bpf_get_current_comm().unwrap_or([0; NAME_LEN]));
         set!(reserved, 0);
 
-        set!(reason, match config!(arg_reason) {
-            ABSENT => 0,
-            n => {
-                known |= flags::REASON;
-                argument(ctx, n) as u32
+        set!(
+            reason,
+            match config!(arg_reason) {
+                ABSENT => 0,
+                n => {
+                    known |= flags::REASON;
+                    argument(ctx, n) as u32
+                }
             }
-        });
+        );
 
-        set!(iif, match config!(skb_iif) {
-            ABSENT => 0,
-            offset => {
-                known |= flags::IIF;
-                M::load::<u32>(skb, offset)
+        set!(
+            iif,
+            match config!(skb_iif) {
+                ABSENT => 0,
+                offset => {
+                    known |= flags::IIF;
+                    M::load::<u32>(skb, offset)
+                }
             }
-        });
+        );
 
         // The socket knows its namespace even where the device pointer is gone or overlaid.
         let mut sk = core::ptr::null();
@@ -245,7 +258,11 @@ mod program {
         set!(dev_ifindex, dev_ifindex);
         set!(dev_netns, dev_netns);
         // SAFETY: the field is as long as the array, and any alignment will do for this write.
-        unsafe { (&raw mut (*out).dev_name).cast::<[u64; 2]>().write_unaligned(dev_name) };
+        unsafe {
+            (&raw mut (*out).dev_name)
+                .cast::<[u64; 2]>()
+                .write_unaligned(dev_name)
+        };
 
         set!(len, load!(skb, skb_len, 0u32));
         set!(protocol, load!(skb, skb_protocol, 0u16));
@@ -253,7 +270,10 @@ mod program {
         let network: u16 = load!(skb, skb_network_header, 0);
         set!(mac_header, mac);
         set!(network_header, network);
-        set!(transport_header, load!(skb, skb_transport_header, HEADER_NOT_SET));
+        set!(
+            transport_header,
+            load!(skb, skb_transport_header, HEADER_NOT_SET)
+        );
 
         let mut first = 0u32;
         let mut caplen = 0u32;

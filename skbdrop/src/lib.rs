@@ -30,7 +30,7 @@ pub use monitor::{Builder, Iter, Monitor};
 pub use reason::{DropReason, Subsystem};
 pub use resolve::Resolver;
 pub use stats::Stats;
-pub use symbols::Symbol;
+pub use symbols::{Symbol, Symbols};
 
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,12 +1,8 @@
 //! [`Monitor`]: an open backend with everything behind it, and its [`Builder`].
 
 use crate::{
-    Backend, BackendKind, DropEvent, Error, ErrorKind, Resolver, Result, Stats,
-    backend::Source,
-    btf,
-    pipeline::Pipeline,
-    stream::Reactor,
-    symbols::Symbols,
+    Backend, BackendKind, DropEvent, Error, ErrorKind, Resolver, Result, Stats, backend::Source,
+    btf, pipeline::Pipeline, stream::Reactor, symbols::Locations,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -60,7 +56,6 @@ pub struct Monitor {
 
 impl Monitor {
     /// Starts with the defaults: automatic backend, 128 bytes of each packet, 4 MiB of buffer.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -75,6 +70,13 @@ impl Monitor {
     #[must_use]
     pub fn resolver(&self) -> &Resolver {
         self.pipeline.resolver()
+    }
+
+    /// Why locations are without symbols, if the kernel's list of them could not be read. It is read
+    /// at the first event.
+    #[must_use]
+    pub fn symbols_error(&self) -> Option<&Error> {
+        self.pipeline.symbols_error()
     }
 
     /// Counts since the monitor was built.
@@ -175,7 +177,9 @@ impl Monitor {
         } = self;
         pipeline.begin_batch();
         let kind = source.kind();
-        let batch = source.read(BATCH, &mut |record| pending.push_back(pipeline.event(record, kind)))?;
+        let batch = source.read(BATCH, &mut |record| {
+            pending.push_back(pipeline.event(record, kind))
+        })?;
         self.received += self.pending.len() as u64;
         self.undecodable += batch.undecodable;
         Ok(!self.pending.is_empty())
@@ -313,7 +317,7 @@ impl Builder {
                 )));
             }
         };
-        let symbols = self.symbols.then(Symbols::kernel);
+        let symbols = self.symbols.then(Locations::new);
         Ok(Monitor {
             reactor: None,
             source,
@@ -329,18 +333,32 @@ impl Builder {
 
     fn checked_snap_len(&self) -> Result<u32> {
         let max = 16 * 1024;
-        u32::try_from(self.snap_len).ok().filter(|&len| len <= max).ok_or_else(|| {
-            let given = self.snap_len;
-            Error::new(ErrorKind::InvalidInput, format!("the snap length {given} is too large (at most {max} bytes)"))
-        })
+        u32::try_from(self.snap_len)
+            .ok()
+            .filter(|&len| len <= max)
+            .ok_or_else(|| {
+                let given = self.snap_len;
+                Error::new(
+                    ErrorKind::InvalidInput,
+                    format!("the snap length {given} is too large (at most {max} bytes)"),
+                )
+            })
     }
 
     fn checked_buffer_size(&self) -> Result<u32> {
-        let size = self.buffer_size.max(rustix::param::page_size()).checked_next_power_of_two();
-        let size = size.filter(|&size| size <= MAX_BUFFER_SIZE).and_then(|size| u32::try_from(size).ok());
+        let size = self
+            .buffer_size
+            .max(rustix::param::page_size())
+            .checked_next_power_of_two();
+        let size = size
+            .filter(|&size| size <= MAX_BUFFER_SIZE)
+            .and_then(|size| u32::try_from(size).ok());
         size.ok_or_else(|| {
             let given = self.buffer_size;
-            Error::new(ErrorKind::InvalidInput, format!("the buffer size {given} is too large (at most 1 GiB)"))
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("the buffer size {given} is too large (at most 1 GiB)"),
+            )
         })
     }
 }

@@ -1,10 +1,10 @@
 //! From a backend's record to an event: names, symbols, addresses, wall-clock time.
 
 use crate::{
-    BackendKind, DropEvent, EtherType, Location, NetNs, Packet, Resolver,
+    BackendKind, DropEvent, Error, EtherType, Location, NetNs, Packet, Resolver,
     event::Headers,
     record::{RawRecord, text},
-    symbols::Symbols,
+    symbols::Locations,
 };
 use bytes::{Bytes, BytesMut};
 use rustix::time::{ClockId, clock_gettime};
@@ -24,18 +24,18 @@ const MAX_NAMES: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     resolver: Resolver,
-    symbols: Option<Symbols>,
+    locations: Option<Locations>,
     names: HashMap<[u8; 16], Arc<str>>,
     block: BytesMut,
     clock: Clock,
 }
 
 impl Pipeline {
-    /// `symbols` is `None` if locations are to stay addresses.
-    pub(crate) fn new(resolver: Resolver, symbols: Option<Symbols>) -> Self {
+    /// `locations` is `None` if locations are to stay addresses.
+    pub(crate) fn new(resolver: Resolver, locations: Option<Locations>) -> Self {
         Self {
             resolver,
-            symbols,
+            locations,
             names: HashMap::new(),
             block: BytesMut::new(),
             clock: Clock::now(),
@@ -46,6 +46,10 @@ impl Pipeline {
         &self.resolver
     }
 
+    pub(crate) fn symbols_error(&self) -> Option<&Error> {
+        self.locations.as_ref()?.error()
+    }
+
     /// To be called before each batch: the wall clock may have been set.
     pub(crate) fn begin_batch(&mut self) {
         self.clock = Clock::now();
@@ -54,8 +58,8 @@ impl Pipeline {
     pub(crate) fn event(&mut self, record: RawRecord<'_>, backend: BackendKind) -> DropEvent {
         let protocol = record.protocol.map(EtherType);
         let headers = Headers::parse(record.packet, record.layer, record.network_offset, protocol);
-        let symbol = match (record.location, &mut self.symbols) {
-            (Some(address), Some(symbols)) => symbols.resolve(address),
+        let symbol = match (record.location, &mut self.locations) {
+            (Some(address), Some(locations)) => locations.resolve(address),
             _ => None,
         };
         DropEvent {

@@ -39,6 +39,9 @@ pub(crate) struct RawRecord<'a> {
 
 /// The text in a NUL-padded array of the kernel; bytes that are no UTF-8 are replaced.
 pub(crate) fn text(padded: &[u8]) -> String {
-    let len = padded.iter().position(|&byte| byte == 0).unwrap_or(padded.len());
+    let len = padded
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(padded.len());
     String::from_utf8_lossy(&padded[..len]).into_owned()
 }

@@ -32,15 +32,18 @@ impl Reactor {
                 tokio::io::unix::AsyncFd::with_interest(fd, tokio::io::Interest::READABLE);
             return match registered {
                 Ok(fd) => Ok(Self::Tokio(fd)),
-                Err(e) => Err(Error::io("cannot register the backend's descriptor with tokio", e)),
+                Err(e) => Err(Error::io(
+                    "cannot register the backend's descriptor with tokio",
+                    e,
+                )),
             };
         }
         #[cfg(feature = "async-io")]
         {
             let registered = async_io::Async::new_nonblocking(fd);
-            registered.map(Self::AsyncIo).map_err(|e| {
-                Error::io("cannot register the backend's descriptor with async-io", e)
-            })
+            registered
+                .map(Self::AsyncIo)
+                .map_err(|e| Error::io("cannot register the backend's descriptor with async-io", e))
         }
         #[cfg(not(feature = "async-io"))]
         {

@@ -1,11 +1,12 @@
 //! Names for kernel addresses, from `/proc/kallsyms`.
 
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 use std::{
     collections::HashMap,
+    fmt,
     fs::File,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +15,10 @@ use std::{
 const KALLSYMS: &str = "/proc/kallsyms";
 /// An address that no symbol covers may be in a module loaded since; look again, but reading
 /// takes some 60 ms, so not more often than this.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+/// Locations that are remembered; past it all are forgotten and looked up anew. The kernel has some hundreds
+/// that drop packets.
+const MAX_ANSWERS: usize = 1 << 16;
 
 /// A function in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,56 +32,22 @@ pub struct Symbol {
     pub offset: u64,
 }
 
-/// Resolves addresses. Reads the list when the first address is asked for, and remembers
-/// answers: drops come from few places.
-#[derive(Debug)]
-pub(crate) struct Symbols {
-    path: PathBuf,
-    table: Option<Table>,
-    answers: HashMap<u64, Option<Arc<Symbol>>>,
-    /// When the list was read last; `None` before the first time.
-    read: Option<Instant>,
-}
-
-impl Symbols {
-    /// Symbols of the running kernel.
-    pub(crate) fn kernel() -> Self {
-        Self::from_path(Path::new(KALLSYMS))
-    }
-
-    fn from_path(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            table: None,
-            answers: HashMap::new(),
-            read: None,
-        }
-    }
-
-    /// The symbol that covers `address`. `None` if there is none, or the kernel hides its
-    /// addresses (`kernel.kptr_restrict`).
-    pub(crate) fn resolve(&mut self, address: u64) -> Option<Arc<Symbol>> {
-        if let Some(Some(answer)) = self.answers.get(&address) {
-            return Some(Arc::clone(answer));
-        }
-        let mut answer = self.table.as_ref().and_then(|table| table.find(address));
-        let due = self.read.is_none_or(|read| read.elapsed() >= RELOAD_INTERVAL);
-        if answer.is_none() && due {
-            self.read = Some(Instant::now());
-            // A list that cannot be read leaves locations as numbers.
-            self.table = Table::read(&self.path).ok();
-            answer = self.table.as_ref().and_then(|table| table.find(address));
-        }
-        let answer = answer.map(Arc::new);
-        self.answers.insert(address, answer.clone());
-        answer
-    }
-}
-
-/// The kernel's functions, sorted by address.
-#[derive(Debug, Default)]
-struct Table {
-    /// Parallel to `names`; kept apart so that the search touches little memory.
+/// The kernel's functions, from `/proc/kallsyms`.
+///
+/// Names are five megabytes on a usual kernel and take some 60 ms to read, nearly all of it in the
+/// kernel. Modules that are loaded later are not in it.
+///
+/// ```no_run
+/// let symbols = skbdrop::Symbols::from_kernel()?;
+/// if let Some(symbol) = symbols.resolve(0xffff_ffff_8100_0042) {
+///     println!("{}+{:#x}", symbol.name, symbol.offset);
+/// }
+/// # Ok::<(), skbdrop::Error>(())
+/// ```
+#[derive(Default)]
+#[doc(alias = "kallsyms")]
+pub struct Symbols {
+    /// Sorted. Parallel to `names`; kept apart so that the search touches little memory.
     addresses: Vec<u64>,
     names: Vec<Name>,
     /// All names one after the other.
@@ -95,41 +65,122 @@ struct Name {
     module: u16,
 }
 
-impl Table {
+impl Symbols {
+    /// Reads the running kernel's list.
+    ///
+    /// # Errors
+    ///
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) where the kernel shows names without
+    /// addresses; or the file cannot be read.
+    pub fn from_kernel() -> Result<Self> {
+        Self::read(Path::new(KALLSYMS))
+    }
+
     fn read(path: &Path) -> Result<Self> {
         let describe = || format!("cannot read the kernel's symbols `{}`", path.display());
         let file = File::open(path).map_err(|e| Error::io(describe(), e))?;
-        Self::parse(BufReader::with_capacity(1 << 16, file)).map_err(|e| Error::io(describe(), e))
+        let symbols = Self::parse(BufReader::with_capacity(1 << 16, file));
+        let symbols = symbols.map_err(|e| Error::io(describe(), e))?;
+        if symbols.is_empty() {
+            return Err(Error::new(
+                ErrorKind::PermissionDenied,
+                format!(
+                    "the kernel hides the addresses in `{}` (needs CAP_SYSLOG, or kernel.kptr_restrict=0 \
+                     and kernel.perf_event_paranoid at most 1)",
+                    path.display()
+                ),
+            ));
+        }
+        Ok(symbols)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.iter().filter(|name| name.len != 0).count()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The function that covers `address`; `None` if none does.
+    #[must_use]
+    pub fn resolve(&self, address: u64) -> Option<Symbol> {
+        let at = self
+            .addresses
+            .partition_point(|&start| start <= address)
+            .checked_sub(1)?;
+        // Nothing bounds the very last symbol, so it covers nothing.
+        if at + 1 == self.addresses.len() {
+            return None;
+        }
+        let name = self.names[at];
+        if name.len == 0 {
+            return None;
+        }
+        let start = name.start as usize;
+        let module = usize::from(name.module).checked_sub(1);
+        Some(Symbol {
+            name: self.text[start..start + usize::from(name.len)].into(),
+            module: module.map(|at| Arc::clone(&self.modules[at])),
+            offset: address - self.addresses[at],
+        })
     }
 
     /// Reads lines of `address type name`, and `[module]` after a tab where it is in one.
     /// Lines of any other form are passed over.
     fn parse(mut reader: impl BufRead) -> std::io::Result<Self> {
         let mut table = Self::default();
-        let mut entries: Vec<(u64, Name)> = Vec::new();
         let mut line = Vec::new();
+        let mut sorted = true;
         loop {
             line.clear();
             if reader.read_until(b'\n', &mut line)? == 0 {
                 break;
             }
-            entries.extend(table.entry(&line));
-        }
-        // The file has no order that one may rely on. Of aliases the first counts, as in the
-        // kernel's own look-up (`get_symbol_pos` in `kernel/kallsyms.c`).
-        entries.sort_by_key(|(address, _)| *address);
-        entries.dedup_by(|next, kept| {
-            let alias = next.0 == kept.0;
-            if alias && kept.1.len == 0 {
-                *kept = *next;
+            let Some((address, name)) = table.entry(&line) else {
+                continue;
+            };
+            let last = table.addresses.last().copied().zip(table.names.last_mut());
+            match last {
+                Some((known, last)) if known == address => {
+                    // Of aliases the first counts, as in the kernel's own look-up
+                    // (`get_symbol_pos` in `kernel/kallsyms.c`), but a function before data.
+                    if last.len == 0 {
+                        *last = name;
+                    }
+                    continue;
+                }
+                // What is no function only has to mark the end of one.
+                Some((known, last)) if known < address && last.len == 0 && name.len == 0 => {
+                    continue;
+                }
+                Some((known, _)) => sorted &= known < address,
+                None => {}
             }
-            // What is no function only has to mark the end of one.
-            alias || (kept.1.len == 0 && next.1.len == 0)
-        });
-        table.addresses = entries.iter().map(|(address, _)| *address).collect();
-        table.names = entries.into_iter().map(|(_, name)| name).collect();
+            table.addresses.push(address);
+            table.names.push(name);
+        }
+        if !sorted {
+            table.sort();
+        }
+        table.addresses.shrink_to_fit();
+        table.names.shrink_to_fit();
         table.text.shrink_to_fit();
         Ok(table)
+    }
+
+    /// The kernel lists itself in order, modules as they were loaded.
+    fn sort(&mut self) {
+        let entries = self.addresses.drain(..).zip(self.names.drain(..));
+        let mut entries: Vec<(u64, Name)> = entries.collect();
+        // Functions first among equals; stable, so the first of aliases stays the first.
+        entries.sort_by_key(|(address, name)| (*address, name.len == 0));
+        entries.dedup_by_key(|(address, _)| *address);
+        (self.addresses, self.names) = entries.into_iter().unzip();
     }
 
     fn entry(&mut self, line: &[u8]) -> Option<(u64, Name)> {
@@ -143,13 +194,20 @@ impl Table {
         }
         let mut words = rest.split_ascii_whitespace();
         let name = words.next()?;
-        let module = words.next().and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
+        let module = words
+            .next()
+            .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
         let function = matches!(kind, "t" | "T" | "w" | "W");
-        let (Ok(start), Ok(len)) = (u32::try_from(self.text.len()), u16::try_from(name.len())) else {
+        let (Ok(start), Ok(len)) = (u32::try_from(self.text.len()), u16::try_from(name.len()))
+        else {
             return None;
         };
         if !function {
-            let end = Name { start, len: 0, module: 0 };
+            let end = Name {
+                start,
+                len: 0,
+                module: 0,
+            };
             return Some((address, end));
         }
         let module = match module {
@@ -171,24 +229,64 @@ impl Table {
         };
         u16::try_from(at + 1).ok()
     }
+}
 
-    fn find(&self, address: u64) -> Option<Symbol> {
-        let at = self.addresses.partition_point(|&start| start <= address).checked_sub(1)?;
-        // Nothing bounds the very last symbol, so it covers nothing.
-        if at + 1 == self.addresses.len() {
-            return None;
+impl fmt::Debug for Symbols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Symbols")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Resolves the locations of a monitor's events. Reads the list when the first address is asked
+/// for, and remembers answers: drops come from few places.
+#[derive(Debug)]
+pub(crate) struct Locations {
+    symbols: Symbols,
+    answers: HashMap<u64, Option<Arc<Symbol>>>,
+    /// When the list was read last; `None` before the first time.
+    read: Option<Instant>,
+    /// Why it could not be read the last time.
+    error: Option<Error>,
+}
+
+impl Locations {
+    pub(crate) fn new() -> Self {
+        Self {
+            symbols: Symbols::default(),
+            answers: HashMap::new(),
+            read: None,
+            error: None,
         }
-        let name = self.names[at];
-        if name.len == 0 {
-            return None;
+    }
+
+    pub(crate) fn resolve(&mut self, address: u64) -> Option<Arc<Symbol>> {
+        let due = |read: Option<Instant>| read.is_none_or(|read| read.elapsed() >= RELOAD_INTERVAL);
+        match self.answers.get(&address) {
+            Some(Some(answer)) => return Some(Arc::clone(answer)),
+            Some(None) if !due(self.read) => return None,
+            _ => {}
         }
-        let start = name.start as usize;
-        let module = usize::from(name.module).checked_sub(1);
-        Some(Symbol {
-            name: self.text[start..start + usize::from(name.len)].into(),
-            module: module.map(|at| Arc::clone(&self.modules[at])),
-            offset: address - self.addresses[at],
-        })
+        let mut answer = self.symbols.resolve(address);
+        if answer.is_none() && due(self.read) {
+            match Symbols::from_kernel() {
+                Ok(symbols) => (self.symbols, self.error) = (symbols, None),
+                Err(e) => self.error = Some(e),
+            }
+            self.read = Some(Instant::now());
+            answer = self.symbols.resolve(address);
+        }
+        if self.answers.len() >= MAX_ANSWERS {
+            self.answers.clear();
+        }
+        let answer = answer.map(Arc::new);
+        self.answers.insert(address, answer.clone());
+        answer
+    }
+
+    pub(crate) fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
     }
 }
 
@@ -201,27 +299,42 @@ mod tests {
         ffffffff81000300 D data\nffffffff81000400 d more\nffffffffc0000000 t in_module\t[nft]\n\
         ffffffffc0000100 r rodata\t[nft]\nnot a line\nffffffff T\n\xff\xfe\n";
 
-    fn at(table: &Table, address: u64) -> Option<String> {
-        let symbol = table.find(address)?;
-        let module = symbol.module.map_or(String::new(), |module| format!(" [{module}]"));
+    fn at(table: &Symbols, address: u64) -> Option<String> {
+        let symbol = table.resolve(address)?;
+        let module = symbol
+            .module
+            .map_or(String::new(), |module| format!(" [{module}]"));
         Some(format!("{}+{:#x}{module}", symbol.name, symbol.offset))
     }
 
     #[test]
     fn nearest_function_below_wins() {
-        let table = Table::parse(LIST).expect("reading from memory");
+        let table = Symbols::parse(LIST).expect("reading from memory");
         let at = |address| at(&table, address);
         assert_eq!(at(0xffff_ffff_8100_0000).as_deref(), Some("first+0x0"));
         assert_eq!(at(0xffff_ffff_8100_00ff).as_deref(), Some("first+0xff"));
-        assert_eq!(at(0xffff_ffff_8100_0101).as_deref(), Some("second.cold+0x1"));
+        assert_eq!(
+            at(0xffff_ffff_8100_0101).as_deref(),
+            Some("second.cold+0x1")
+        );
         assert_eq!(at(0xffff_ffff_8100_02ff).as_deref(), Some("unordered+0xff"));
-        assert_eq!(at(0xffff_ffff_c000_0010).as_deref(), Some("in_module+0x10 [nft]"));
+        assert_eq!(
+            at(0xffff_ffff_c000_0010).as_deref(),
+            Some("in_module+0x10 [nft]")
+        );
     }
 
     #[test]
     fn data_and_what_lies_outside_has_no_name() {
-        let table = Table::parse(LIST).expect("reading from memory");
-        for address in [0, 1, 0xffff_ffff_8100_0300, 0xffff_ffff_8100_0500, 0xffff_ffff_c000_0100, u64::MAX] {
+        let table = Symbols::parse(LIST).expect("reading from memory");
+        for address in [
+            0,
+            1,
+            0xffff_ffff_8100_0300,
+            0xffff_ffff_8100_0500,
+            0xffff_ffff_c000_0100,
+            u64::MAX,
+        ] {
             assert_eq!(at(&table, address), None, "{address:#x}");
         }
     }
@@ -229,16 +342,18 @@ mod tests {
     #[test]
     fn hidden_addresses_give_nothing() {
         let hidden = b"0000000000000000 T first\n0000000000000000 T second\n";
-        let table = Table::parse(&hidden[..]).expect("reading from memory");
+        let table = Symbols::parse(&hidden[..]).expect("reading from memory");
         assert_eq!(at(&table, 0), None);
         assert_eq!(at(&table, u64::MAX), None);
-        assert_eq!(Symbols::from_path(Path::new("/nonexistent")).resolve(1), None);
+        let error = Symbols::read(Path::new("/dev/null")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(error.to_string().contains("kptr_restrict"), "{error}");
     }
 
     #[test]
     fn cut_lists_do_no_harm() {
         for end in 0..LIST.len() {
-            let table = Table::parse(&LIST[..end]).expect("reading from memory");
+            let table = Symbols::parse(&LIST[..end]).expect("reading from memory");
             at(&table, 0xffff_ffff_8100_00ff);
         }
     }

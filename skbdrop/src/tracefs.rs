@@ -38,8 +38,12 @@ fn read_format(root: &Path) -> Result<String> {
 
 /// Where tracefs is mounted, from a `mountinfo` file as of `/proc/self`.
 fn mount_point(mountinfo: &Path) -> Result<PathBuf> {
-    let text = fs::read(mountinfo)
-        .map_err(|e| Error::io(format!("cannot read `{}` (is /proc mounted?)", mountinfo.display()), e))?;
+    let text = fs::read(mountinfo).map_err(|e| {
+        Error::io(
+            format!("cannot read `{}` (is /proc mounted?)", mountinfo.display()),
+            e,
+        )
+    })?;
     find_mount(&text).ok_or_else(|| {
         Error::new(
             ErrorKind::NotFound,
@@ -82,7 +86,9 @@ fn unescape(field: &[u8]) -> Option<Vec<u8>> {
 /// The pairs of number and name that `print fmt` gives for the field `reason`; empty where the
 /// tracepoint has no such field (before Linux 5.17).
 pub(crate) fn reason_symbols(format: &str) -> Result<Vec<(u32, String)>> {
-    let print = format.lines().find_map(|line| line.strip_prefix("print fmt: "));
+    let print = format
+        .lines()
+        .find_map(|line| line.strip_prefix("print fmt: "));
     let Some(print) = print.filter(|_| format.starts_with("name: kfree_skb")) else {
         return Err(Error::invalid_data(
             "not the `format` of the tracepoint skb:kfree_skb: it has no `name: kfree_skb` or no `print fmt`",
@@ -126,7 +132,10 @@ mod tests {
     fn mount_is_found_wherever_it_is() {
         let text = b"22 27 0:21 / /proc rw - proc proc rw\n\
             40 23 0:12 / /sys/kernel/debug/a\\040b rw,relatime shared:5 - tracefs none rw\n";
-        assert_eq!(find_mount(text), Some(PathBuf::from("/sys/kernel/debug/a b")));
+        assert_eq!(
+            find_mount(text),
+            Some(PathBuf::from("/sys/kernel/debug/a b"))
+        );
         assert_eq!(find_mount(b"22 27 0:21 / /proc rw - proc proc rw\n"), None);
         assert_eq!(find_mount(b"- - - tracefs"), None);
         assert_eq!(find_mount(b""), None);
@@ -142,7 +151,12 @@ mod tests {
     #[test]
     fn kernel_without_the_tracepoint_is_told() {
         let error = read_format(Path::new("/proc/self/fd")).unwrap_err();
-        assert!(error.to_string().contains("skb:kfree_skb is not in tracefs"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("skb:kfree_skb is not in tracefs"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -155,7 +169,12 @@ mod tests {
         assert_eq!(reason_symbols(&with).expect("a good format"), expected);
         let without = format!("{head}print fmt: \"skbaddr=%p\", REC->skbaddr\n");
         assert_eq!(reason_symbols(&without).expect("5.10 has none"), []);
-        for bad in ["", "name: other\nprint fmt: x", &with[..with.len() - 20], &with.replace("{ 2", "{ -2")] {
+        for bad in [
+            "",
+            "name: other\nprint fmt: x",
+            &with[..with.len() - 20],
+            &with.replace("{ 2", "{ -2"),
+        ] {
             reason_symbols(bad).expect_err(bad);
         }
     }

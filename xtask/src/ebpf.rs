@@ -25,7 +25,12 @@ const SOURCES: [&str; 3] = [
 /// The linker that turns rustc's bitcode into an eBPF object.
 const LINKER_VERSION: &str = "0.13.0";
 /// Debian's second Rust, which has a ready-built `core` for BPF.
-const DEBIAN: [&str; 4] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "rust-web-llvm"];
+const DEBIAN: [&str; 4] = [
+    "rustc-web",
+    "cargo-web",
+    "libstd-rust-web-dev-bpf",
+    "rust-web-llvm",
+];
 
 /// Builds the object and writes it, with its provenance, into the library's sources.
 pub(crate) fn build() -> Result {
@@ -36,7 +41,10 @@ pub(crate) fn build() -> Result {
     let folder = folder.parent().expect("the object is in a folder");
     fs::create_dir_all(folder).map_err(|e| format!("cannot create `{}`: {e}", folder.display()))?;
     write(&root.join(OBJECT), &object)?;
-    write(&root.join(BUILD_TXT), toolchain.provenance(&object)?.as_bytes())?;
+    write(
+        &root.join(BUILD_TXT),
+        toolchain.provenance(&object)?.as_bytes(),
+    )?;
     println!("xtask: wrote {OBJECT} ({} bytes)", object.len());
     Ok(())
 }
@@ -49,7 +57,10 @@ pub(crate) fn check() -> Result {
     let recorded = read(&root.join(BUILD_TXT))?;
     let expected = toolchain.provenance(&built)?;
     if read(&root.join(OBJECT))? == built && recorded == expected.as_bytes() {
-        println!("xtask: {OBJECT} is what skbdrop-ebpf builds ({} bytes)", built.len());
+        println!(
+            "xtask: {OBJECT} is what skbdrop-ebpf builds ({} bytes)",
+            built.len()
+        );
         return Ok(());
     }
     Err(format!(
@@ -69,11 +80,26 @@ pub(crate) fn install() -> Result {
         .ok_or("`/usr/bin/rustc -vV` names no LLVM version (needs Debian's rustc-web)")?;
     host::apt_install(&[&format!("llvm-{llvm}-dev")])?;
     let root = host::cache().join("bpf-linker");
-    println!("xtask: cargo install bpf-linker {LINKER_VERSION} into {}", root.display());
+    println!(
+        "xtask: cargo install bpf-linker {LINKER_VERSION} into {}",
+        root.display()
+    );
     let prefix = format!("/usr/lib/llvm-{llvm}");
     run(Command::new("cargo")
-        .args(["install", "--quiet", "--locked", "bpf-linker", "--version", LINKER_VERSION])
-        .args(["--no-default-features", "--features", &format!("llvm-{llvm}"), "--root"])
+        .args([
+            "install",
+            "--quiet",
+            "--locked",
+            "bpf-linker",
+            "--version",
+            LINKER_VERSION,
+        ])
+        .args([
+            "--no-default-features",
+            "--features",
+            &format!("llvm-{llvm}"),
+            "--root",
+        ])
         .arg(&root)
         .env("LLVM_PREFIX", &prefix)
         .env(format!("LLVM_SYS_{llvm}1_PREFIX"), &prefix))
@@ -94,9 +120,12 @@ impl Toolchain {
         let linker = linker();
         let rust = debian_rust().or_else(rustup_nightly);
         match (rust, linker) {
-            (Some((cargo, rustc, build_std)), Some(linker)) => {
-                Ok(Self { cargo, rustc, build_std, linker })
-            }
+            (Some((cargo, rustc, build_std)), Some(linker)) => Ok(Self {
+                cargo,
+                rustc,
+                build_std,
+                linker,
+            }),
             (rust, linker) => {
                 let mut missing = String::new();
                 if rust.is_none() {
@@ -139,15 +168,23 @@ impl Toolchain {
         for (name, _) in env::vars_os() {
             // What the outer cargo set for itself would steer the inner one.
             let name = name.to_string_lossy().into_owned();
-            if name.starts_with("CARGO_") || name.starts_with("RUST") {
-                if name != "CARGO_HOME" && name != "RUSTUP_HOME" {
-                    command.env_remove(name);
-                }
+            let of_cargo = name.starts_with("CARGO_") || name.starts_with("RUST");
+            if of_cargo && name != "CARGO_HOME" && name != "RUSTUP_HOME" {
+                command.env_remove(name);
             }
         }
         command
             .current_dir(&root)
-            .args(["build", "--quiet", "--release", "--locked", "-p", "skbdrop-ebpf", "--bin", BINARY])
+            .args([
+                "build",
+                "--quiet",
+                "--release",
+                "--locked",
+                "-p",
+                "skbdrop-ebpf",
+                "--bin",
+                BINARY,
+            ])
             .args(["--target", TARGET, "--target-dir"])
             .arg(&target)
             .env("RUSTC", &self.rustc)
@@ -166,7 +203,10 @@ impl Toolchain {
         let root = host::workspace();
         let mut text = String::from("built by: cargo xtask ebpf\n");
         let rustc = output(Command::new(&self.rustc).arg("-vV")).unwrap_or_default();
-        for line in rustc.lines().filter(|line| line.starts_with("release") || line.starts_with("LLVM")) {
+        for line in rustc
+            .lines()
+            .filter(|line| line.starts_with("release") || line.starts_with("LLVM"))
+        {
             text += &format!("rustc {line}\n");
         }
         let linker = output(Command::new(&self.linker).arg("--version")).unwrap_or_default();
@@ -180,7 +220,10 @@ impl Toolchain {
 }
 
 fn debian_rust() -> Option<(PathBuf, PathBuf, bool)> {
-    let (cargo, rustc) = (PathBuf::from("/usr/bin/cargo"), PathBuf::from("/usr/bin/rustc"));
+    let (cargo, rustc) = (
+        PathBuf::from("/usr/bin/cargo"),
+        PathBuf::from("/usr/bin/rustc"),
+    );
     let sysroot = output(Command::new(&rustc).args(["--print", "sysroot"]))?;
     let core = Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET);
     (core.exists() && cargo.exists()).then_some((cargo, rustc, false))
@@ -211,12 +254,17 @@ fn linker() -> Option<PathBuf> {
 
 fn llvm_major(rustc: &Path) -> Option<String> {
     let version = output(Command::new(rustc).arg("-vV"))?;
-    let line = version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
+    let line = version
+        .lines()
+        .find_map(|line| line.strip_prefix("LLVM version: "))?;
     Some(line.split('.').next()?.to_owned())
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -82,13 +82,23 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result {
         missing.join(" ")
     );
     if !is_root() || !Path::new("/usr/bin/apt-get").exists() {
-        return Err(format!("missing: {}\nas root on Debian: {line}", missing.join(", ")));
+        return Err(format!(
+            "missing: {}\nas root on Debian: {line}",
+            missing.join(", ")
+        ));
     }
     println!("xtask: {line}");
     run(Command::new("apt-get").args(["-qq", "update"]))?;
     run(Command::new("apt-get")
         .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0", "install"])
+        .args([
+            "-qq",
+            "-y",
+            "--no-install-recommends",
+            "-o",
+            "Dpkg::Use-Pty=0",
+            "install",
+        ])
         .args(&missing))
 }
 

@@ -26,8 +26,8 @@ fn main() -> ExitCode {
         ["ebpf"] => ebpf::build(),
         ["ebpf", "--check"] => ebpf::check(),
         ["ebpf", "--install"] => ebpf::install(),
-        ["test"] => test::run(true),
-        ["test", "--no-install"] => test::run(false),
+        ["test"] => test::run_all(true),
+        ["test", "--no-install"] => test::run_all(false),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())

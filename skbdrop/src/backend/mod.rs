@@ -64,12 +64,14 @@ impl FromStr for Backend {
     /// Takes what [`name`](Self::name) gives.
     fn from_str(name: &str) -> Result<Self> {
         let all = [Self::Auto, Self::Ebpf, Self::Perf, Self::Netlink];
-        all.into_iter().find(|backend| backend.name() == name).ok_or_else(|| {
-            Error::new(
-                ErrorKind::InvalidInput,
-                format!("no backend `{name}` (there are auto, ebpf, perf and netlink)"),
-            )
-        })
+        all.into_iter()
+            .find(|backend| backend.name() == name)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::InvalidInput,
+                    format!("no backend `{name}` (there are auto, ebpf, perf and netlink)"),
+                )
+            })
     }
 }
 

@@ -92,10 +92,13 @@ impl DropTypes {
     #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
     pub(crate) fn arguments(&self) -> Result<Option<Vec<Argument>>> {
         let types = self.btf.resolve_types_by_name("btf_trace_kfree_skb");
-        let typedef = types.map_err(btf_error)?.into_iter().find_map(|ty| match ty {
-            Type::Typedef(typedef) => Some(typedef),
-            _ => None,
-        });
+        let typedef = types
+            .map_err(btf_error)?
+            .into_iter()
+            .find_map(|ty| match ty {
+                Type::Typedef(typedef) => Some(typedef),
+                _ => None,
+            });
         let Some(typedef) = typedef else {
             return Ok(None);
         };
@@ -137,7 +140,10 @@ impl DropTypes {
     /// as a bit field.
     #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
     pub(crate) fn offset(&self, structure: &str, path: &[&str]) -> Result<Option<u32>> {
-        let types = self.btf.resolve_types_by_name(structure).map_err(btf_error)?;
+        let types = self
+            .btf
+            .resolve_types_by_name(structure)
+            .map_err(btf_error)?;
         let mut ty = types.into_iter().find(|ty| matches!(ty, Type::Struct(_)));
         let mut bits = 0u32;
         for name in path {
@@ -151,7 +157,7 @@ impl DropTypes {
             bits = sum;
             ty = self.target(&member)?;
         }
-        Ok((bits % 8 == 0).then_some(bits / 8))
+        Ok((bits.is_multiple_of(8)).then_some(bits / 8))
     }
 
     /// Finds a member by name in a structure and the anonymous ones inside it.
@@ -174,7 +180,10 @@ impl DropTypes {
                 continue;
             };
             if let Some((offset, found)) = self.member(&inner, name, depth + 1)? {
-                return Ok(member.bit_offset().checked_add(offset).map(|sum| (sum, found)));
+                return Ok(member
+                    .bit_offset()
+                    .checked_add(offset)
+                    .map(|sum| (sum, found)));
             }
         }
         Ok(None)

@@ -52,11 +52,13 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<DropTypes> {
     let elf = object::File::parse(bytes)
         .map_err(|e| Error::invalid_data("cannot parse the ELF file").caused_by(e))?;
     let section = elf.section_by_name(".BTF").ok_or_else(|| {
-        Error::invalid_data("the ELF file has no `.BTF` section (a kernel without CONFIG_DEBUG_INFO_BTF?)")
+        Error::invalid_data(
+            "the ELF file has no `.BTF` section (a kernel without CONFIG_DEBUG_INFO_BTF?)",
+        )
     })?;
-    let data = section
-        .data()
-        .map_err(|e| Error::invalid_data("cannot read the ELF file's `.BTF` section").caused_by(e))?;
+    let data = section.data().map_err(|e| {
+        Error::invalid_data("cannot read the ELF file's `.BTF` section").caused_by(e)
+    })?;
     DropTypes::parse(data)
 }
 
@@ -66,5 +68,9 @@ fn in_file(path: &Path, error: Error) -> Error {
     } else {
         " (expected raw BTF as in /sys/kernel/btf, or a vmlinux with a `.BTF` section)"
     };
-    Error::new(error.kind(), format!("cannot use BTF of `{}`{hint}", path.display())).caused_by(error)
+    Error::new(
+        error.kind(),
+        format!("cannot use BTF of `{}`{hint}", path.display()),
+    )
+    .caused_by(error)
 }

@@ -119,7 +119,10 @@ impl<'a> Original<'a> {
             }
         };
         if btf[2] != 1 {
-            return Err(Error::invalid_data(format!("BTF has the unknown version {}", btf[2])));
+            return Err(Error::invalid_data(format!(
+                "BTF has the unknown version {}",
+                btf[2]
+            )));
         }
         let word = |at| read_u32(btf, at, big_endian).map_or(0, |word| word as usize);
         let section = |offset: usize, len: usize, what| {
@@ -180,9 +183,12 @@ impl<'a> Original<'a> {
     /// The type at offset `at`; `id` is for the error.
     fn read(&self, at: usize, id: u32) -> Result<Type> {
         let truncated = || {
-            Error::invalid_data(format!("BTF is truncated: type {id} ends outside of the type section"))
+            Error::invalid_data(format!(
+                "BTF is truncated: type {id} ends outside of the type section"
+            ))
         };
-        let word = |n: usize| read_u32(self.types, at + 4 * n, self.big_endian).ok_or_else(truncated);
+        let word =
+            |n: usize| read_u32(self.types, at + 4 * n, self.big_endian).ok_or_else(truncated);
         let info = word(1)?;
         let (kind, count) = ((info >> 24) & 0x1f, (info & 0xffff) as usize);
         let more = match kind {
@@ -193,7 +199,9 @@ impl<'a> Original<'a> {
             KIND_PTR | KIND_FWD | KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT
             | KIND_FUNC | KIND_FLOAT | KIND_TYPE_TAG => 0,
             _ => {
-                return Err(Error::invalid_data(format!("BTF type {id} has the unknown kind {kind}")));
+                return Err(Error::invalid_data(format!(
+                    "BTF type {id} has the unknown kind {kind}"
+                )));
             }
         };
         let len = TYPE_LEN + more;
@@ -212,15 +220,23 @@ impl<'a> Original<'a> {
     }
 
     fn by_id(&self, id: u32) -> Result<Type> {
-        let at = (id as usize).checked_sub(1).and_then(|n| self.offsets.get(n));
-        let at = at.ok_or_else(|| Error::invalid_data(format!("BTF refers to type {id}, which it has not")))?;
+        let at = (id as usize)
+            .checked_sub(1)
+            .and_then(|n| self.offsets.get(n));
+        let at = at.ok_or_else(|| {
+            Error::invalid_data(format!("BTF refers to type {id}, which it has not"))
+        })?;
         self.read(*at as usize, id)
     }
 
     fn string(&self, offset: u32) -> Result<&'a [u8]> {
         let rest = self.strings.get(offset as usize..);
         rest.and_then(|rest| Some(&rest[..rest.iter().position(|&byte| byte == 0)?]))
-            .ok_or_else(|| Error::invalid_data(format!("BTF refers to a string at {offset}, which it has not")))
+            .ok_or_else(|| {
+                Error::invalid_data(format!(
+                    "BTF refers to a string at {offset}, which it has not"
+                ))
+            })
     }
 
     /// Word `n` of what follows the type's first twelve bytes.
@@ -421,7 +437,11 @@ impl Writer {
     }
 
     fn finish(self) -> Vec<u8> {
-        let magic: [u8; 2] = if self.big_endian { [0xeb, 0x9f] } else { [0x9f, 0xeb] };
+        let magic: [u8; 2] = if self.big_endian {
+            [0xeb, 0x9f]
+        } else {
+            [0x9f, 0xeb]
+        };
         let mut bytes = vec![magic[0], magic[1], 1, 0];
         let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
         for word in [HEADER_LEN as u32, 0, types, types, strings] {

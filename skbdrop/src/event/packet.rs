@@ -18,7 +18,11 @@ pub struct Packet {
 
 /// What a packet's bytes begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "lowercase")
+)]
 #[non_exhaustive]
 pub enum Layer {
     /// An Ethernet header.
@@ -110,7 +114,10 @@ impl Headers {
     ) -> Self {
         let from_network = |offset: usize| {
             let protocol = etherparse::EtherType(protocol?.0);
-            Some(LaxSlicedPacket::from_ether_type(protocol, bytes.get(offset..)?))
+            Some(LaxSlicedPacket::from_ether_type(
+                protocol,
+                bytes.get(offset..)?,
+            ))
         };
         let sliced = match layer {
             Layer::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok(),
@@ -125,11 +132,19 @@ impl Headers {
         let (src, dst, payload): (IpAddr, IpAddr, _) = match &sliced.net {
             Some(LaxNetSlice::Ipv4(ip)) => {
                 let header = ip.header();
-                (header.source_addr().into(), header.destination_addr().into(), ip.payload())
+                (
+                    header.source_addr().into(),
+                    header.destination_addr().into(),
+                    ip.payload(),
+                )
             }
             Some(LaxNetSlice::Ipv6(ip)) => {
                 let header = ip.header();
-                (header.source_addr().into(), header.destination_addr().into(), ip.payload())
+                (
+                    header.source_addr().into(),
+                    header.destination_addr().into(),
+                    ip.payload(),
+                )
             }
             _ => return Self::default(),
         };
@@ -142,8 +157,14 @@ impl Headers {
             _ => first_fragment_ports(sliced, transport),
         };
         Self {
-            src: Some(Endpoint { address: src, port: ports.map(|ports| ports.0) }),
-            dst: Some(Endpoint { address: dst, port: ports.map(|ports| ports.1) }),
+            src: Some(Endpoint {
+                address: src,
+                port: ports.map(|ports| ports.0),
+            }),
+            dst: Some(Endpoint {
+                address: dst,
+                port: ports.map(|ports| ports.1),
+            }),
             transport: Some(transport),
         }
     }

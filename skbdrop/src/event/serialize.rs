@@ -9,12 +9,18 @@ use serde::{
 use std::{fmt, time::SystemTime};
 
 /// RFC 3339 in UTC with nanoseconds.
-pub(super) fn wall_time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn wall_time<S: Serializer>(
+    time: &SystemTime,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_rfc3339_nanos(*time))
 }
 
 /// Hexadecimal text: readers of JSON that hold numbers as doubles would round it.
-pub(super) fn address<S: Serializer>(address: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn address<S: Serializer>(
+    address: &Option<u64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match address {
         Some(address) => serializer.collect_str(&format_args!("{address:#x}")),
         None => serializer.serialize_none(),
@@ -27,7 +33,10 @@ impl Serialize for DropReason {
         let mut fields = serializer.serialize_struct("DropReason", 3)?;
         fields.serialize_field("name", &self.name())?;
         fields.serialize_field("raw", &self.raw())?;
-        fields.serialize_field("subsystem", &subsystem.and_then(|known| known.name.as_deref()))?;
+        fields.serialize_field(
+            "subsystem",
+            &subsystem.and_then(|known| known.name.as_deref()),
+        )?;
         fields.end()
     }
 }
@@ -36,10 +45,16 @@ impl Serialize for Location {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let symbol = self.symbol.as_deref();
         let mut fields = serializer.serialize_struct("Location", 4)?;
-        fields.serialize_field("address", &self.address.map(|address| format!("{address:#x}")))?;
+        fields.serialize_field(
+            "address",
+            &self.address.map(|address| format!("{address:#x}")),
+        )?;
         fields.serialize_field("symbol", &symbol.map(|symbol| &*symbol.name))?;
         fields.serialize_field("offset", &symbol.map(|symbol| symbol.offset))?;
-        fields.serialize_field("module", &symbol.and_then(|symbol| symbol.module.as_deref()))?;
+        fields.serialize_field(
+            "module",
+            &symbol.and_then(|symbol| symbol.module.as_deref()),
+        )?;
         fields.end()
     }
 }

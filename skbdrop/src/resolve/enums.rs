@@ -48,7 +48,10 @@ impl Names {
                 names.push(name, *value);
             }
         }
-        for other in enums.iter().filter(|e| e.name != CORE && e.name != SUBSYSTEMS) {
+        for other in enums
+            .iter()
+            .filter(|e| e.name != CORE && e.name != SUBSYSTEMS)
+        {
             names.push_subsystem(other);
         }
         names.index();
@@ -95,11 +98,16 @@ impl Names {
         self.names.dedup_by_key(|(number, _)| *number);
         self.names.shrink_to_fit();
         let numbers = self.names.iter();
-        self.numbers = numbers.map(|(number, name)| (Arc::clone(name), *number)).collect();
+        self.numbers = numbers
+            .map(|(number, name)| (Arc::clone(name), *number))
+            .collect();
     }
 
     pub(super) fn name(&self, raw: u32) -> Option<Arc<str>> {
-        let at = self.names.binary_search_by_key(&raw, |(number, _)| *number).ok()?;
+        let at = self
+            .names
+            .binary_search_by_key(&raw, |(number, _)| *number)
+            .ok()?;
         Some(Arc::clone(&self.names[at].1))
     }
 
@@ -116,7 +124,9 @@ impl Names {
             return None;
         }
         let number = (raw & self.mask) >> self.mask.trailing_zeros();
-        let known = self.subsystems.binary_search_by_key(&number, |known| known.number);
+        let known = self
+            .subsystems
+            .binary_search_by_key(&number, |known| known.number);
         let name = known.ok().and_then(|at| self.subsystems[at].name.clone());
         Some(Subsystem { number, name })
     }

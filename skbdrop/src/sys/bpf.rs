@@ -1,6 +1,8 @@
 //! bpf(2): the few commands that loading one program takes.
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type};
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type,
+};
 use std::{
     ffi::CStr,
     io, mem,
@@ -81,7 +83,10 @@ pub(crate) fn program_load(
 
 /// Attaches a program to the tracepoint `name`, or to the one that it was loaded for. The
 /// descriptor holds the attachment: closing it detaches.
-pub(crate) fn raw_tracepoint_open(program: BorrowedFd<'_>, name: Option<&CStr>) -> io::Result<OwnedFd> {
+pub(crate) fn raw_tracepoint_open(
+    program: BorrowedFd<'_>,
+    name: Option<&CStr>,
+) -> io::Result<OwnedFd> {
     let mut attr = zeroed();
     // SAFETY: this arm of the union is the one that BPF_RAW_TRACEPOINT_OPEN reads; the name
     // outlives the call.

@@ -20,7 +20,7 @@ use std::{fs::File, ops::Deref, path::Path};
 pub(crate) fn map_kernel_btf(path: &Path) -> Option<impl Deref<Target = [u8]>> {
     debug_assert!(path.starts_with("/sys/kernel/btf"));
     let file = File::open(path).ok()?;
-    if i64::from(rustix::fs::fstatfs(&file).ok()?.f_type) != SYSFS_MAGIC {
+    if rustix::fs::fstatfs(&file).ok()?.f_type != SYSFS_MAGIC {
         return None;
     }
     // SAFETY: the file is the kernel's own read-only data, which nothing can change or

@@ -18,7 +18,8 @@ impl KernelConfig {
     /// Looks up every argument and member that the program may read; what the kernel does
     /// not have stays absent and the program leaves it out.
     pub(super) fn new(types: &DropTypes, snap_len: u32) -> Result<Self> {
-        let (Some(arguments), Some(tracepoint_id)) = (types.arguments()?, types.tracepoint_id()) else {
+        let (Some(arguments), Some(tracepoint_id)) = (types.arguments()?, types.tracepoint_id())
+        else {
             return Err(Error::not_supported(
                 "the tracepoint skb:kfree_skb is not in the BTF (no type `btf_trace_kfree_skb`; \
                  needs a kernel with CONFIG_TRACEPOINTS, and BTF of this very kernel)",

@@ -134,26 +134,49 @@ struct Interface {
 }
 
 impl Interface {
-    /// `skb->dev` is not always a device: TCP's queues and UDP's receive path overlay the
-    /// field. It is taken for one if its index is the one that the packet came in by, which
-    /// the skb holds apart, or if its namespace is the socket's.
+    /// Neither pointer says by itself what it is. `skb->dev` is not always a device: TCP's
+    /// queues and UDP's receive path overlay the field. `skb->sk` is the sender's socket until the
+    /// network layer takes the packet in, in the sender's namespace. Together with the index that
+    /// the packet came in by, which the skb holds apart, they can be told.
     fn of(fields: &Fields<'_>, known: u32) -> Self {
-        let has = |flag: u32| known & flag != 0;
+        let has = |wanted: u32| known & wanted == wanted;
         let iif = Some(field!(fields, iif: u32)).filter(|&index| has(flags::IIF) && index != 0);
         let sk_netns = has(flags::SK_NETNS).then_some(field!(fields, sk_netns: u32));
-        let dev = has(flags::DEV).then_some(field!(fields, dev_ifindex: u32));
-        let dev_netns = has(flags::DEV_NETNS).then_some(field!(fields, dev_netns: u32));
         let name = field!(fields, dev_name);
-        let came_in = dev.is_some() && dev == iif && dev_netns.is_some_and(|netns| netns != 0);
-        let goes_out = iif.is_none() && dev_netns.is_some() && dev_netns == sk_netns;
-        let plausible = dev.is_some_and(|index| index != 0 && index <= i32::MAX as u32) && is_name(&name);
-        let trusted = plausible && (came_in || goes_out);
+        let index = field!(fields, dev_ifindex: u32);
+        let dev_netns = field!(fields, dev_netns: u32);
+        let dev =
+            (has(flags::DEV | flags::DEV_NETNS) && index != 0 && dev_netns != 0 && is_name(&name))
+                .then_some(Device {
+                    index,
+                    netns: dev_netns,
+                });
+        let received = field!(fields, rx_sk: u64) != 0;
+        // The device that it came in by is the one that it is at.
+        let came_in = dev.filter(|dev| iif == Some(dev.index));
+        let agreed = dev.filter(|dev| sk_netns == Some(dev.netns));
+        let netns = match (came_in, dev) {
+            _ if received => sk_netns,
+            (Some(dev), _) => Some(dev.netns),
+            // Elsewhere than where it came in, with a socket of another namespace: cannot tell.
+            (None, Some(dev)) => sk_netns.filter(|&netns| netns == dev.netns),
+            // Past the link layer: the socket is the receiver's by now.
+            (None, None) => sk_netns,
+        };
+        let named = came_in.or(agreed.filter(|_| iif.is_none()));
         Self {
-            index: iif.or(dev.filter(|_| trusted)),
-            name: trusted.then_some(name),
-            netns: sk_netns.or(dev_netns.filter(|_| trusted)),
+            index: iif.or(named.map(|dev| dev.index)),
+            name: named.map(|_| name),
+            netns,
         }
     }
+}
+
+/// What was read through `skb->dev`.
+#[derive(Clone, Copy)]
+struct Device {
+    index: u32,
+    netns: u32,
 }
 
 /// Whether the kernel would take this for an interface's name (`dev_valid_name` in
@@ -162,6 +185,9 @@ fn is_name(name: &[u8; NAME_LEN]) -> bool {
     let len = name.iter().position(|&byte| byte == 0);
     len.is_some_and(|len| {
         let text = &name[..len];
-        !text.is_empty() && !text.iter().any(|byte| matches!(byte, b'/' | b':') || byte.is_ascii_whitespace())
+        !text.is_empty()
+            && !text
+                .iter()
+                .any(|byte| matches!(byte, b'/' | b':') || byte.is_ascii_whitespace())
     })
 }

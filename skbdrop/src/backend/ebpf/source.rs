@@ -59,7 +59,10 @@ impl EbpfSource {
 
         let mut types = vec![(ProgramType::RawTracepoint, object::RAW_TP)];
         if kernel_btf {
-            types.insert(0, (ProgramType::TpBtf(kernel.tracepoint_id), object::TP_BTF));
+            types.insert(
+                0,
+                (ProgramType::TpBtf(kernel.tracepoint_id), object::TP_BTF),
+            );
         }
         let mut refusals: Option<Error> = None;
         for (ty, name) in types {
@@ -109,7 +112,8 @@ impl Source for EbpfSource {
                 continue;
             };
             let untold = untold.get_or_insert_with(|| {
-                let misses = bpf::recursion_misses(self.program.as_fd()).unwrap_or(self.misses_seen);
+                let misses =
+                    bpf::recursion_misses(self.program.as_fd()).unwrap_or(self.misses_seen);
                 misses.saturating_sub(mem::replace(&mut self.misses_seen, misses))
             });
             decoded.record.lost_before = mem::take(untold);
@@ -128,7 +132,11 @@ impl Source for EbpfSource {
 
     fn lost(&self) -> Result<u64> {
         let per_cpu = self.lost.get(&0, 0).map_err(|e| {
-            Error::new(ErrorKind::Other, "cannot read the eBPF program's counter of losses").caused_by(e)
+            Error::new(
+                ErrorKind::Other,
+                "cannot read the eBPF program's counter of losses",
+            )
+            .caused_by(e)
         })?;
         let no_room: u64 = per_cpu.iter().sum();
         Ok(no_room + bpf::recursion_misses(self.program.as_fd()).unwrap_or(self.misses_seen))
@@ -177,10 +185,11 @@ fn create_map(map: &aya_obj::Map, name: &str) -> Result<MapData> {
     };
     // Kernels before 5.11 charge maps to RLIMIT_MEMLOCK. To raise it takes CAP_SYS_RESOURCE;
     // without it the first error stands.
-    if os_error(&error).is_some_and(|e| e == io::ErrorKind::PermissionDenied) && raise_memlock() {
-        if let Ok(created) = create() {
-            return Ok(created);
-        }
+    if os_error(&error) == Some(io::ErrorKind::PermissionDenied)
+        && raise_memlock()
+        && let Ok(created) = create()
+    {
+        return Ok(created);
     }
     let kind = os_error(&error).unwrap_or(io::ErrorKind::Other);
     let remedy = match kind {
@@ -191,7 +200,11 @@ fn create_map(map: &aya_obj::Map, name: &str) -> Result<MapData> {
         io::ErrorKind::OutOfMemory => " (try a smaller buffer)",
         _ => "",
     };
-    Err(Error::io(format!("cannot create the eBPF map `{name}`{remedy}"), io::Error::from(kind)).caused_by(error))
+    Err(Error::io(
+        format!("cannot create the eBPF map `{name}`{remedy}"),
+        io::Error::from(kind),
+    )
+    .caused_by(error))
 }
 
 /// The kind of the system call's error inside aya's.
@@ -222,10 +235,19 @@ fn relocate(object: &mut Object, maps: &HashMap<String, MapData>) -> Result<()> 
     sections.extend(object.functions.keys().map(|(section, _)| *section));
     let described: Vec<_> = maps
         .iter()
-        .filter_map(|(name, map)| Some((name.as_str(), map.fd().as_fd().as_raw_fd(), object.maps.get(name)?.clone())))
+        .filter_map(|(name, map)| {
+            Some((
+                name.as_str(),
+                map.fd().as_fd().as_raw_fd(),
+                object.maps.get(name)?.clone(),
+            ))
+        })
         .collect();
     object
-        .relocate_maps(described.iter().map(|(name, fd, map)| (*name, *fd, map)), &sections)
+        .relocate_maps(
+            described.iter().map(|(name, fd, map)| (*name, *fd, map)),
+            &sections,
+        )
         .and_then(|()| object.relocate_calls(&sections))
         .map_err(bad_object)
 }
@@ -246,14 +268,19 @@ fn attach(object: &Object, ty: ProgramType, name: &str) -> Result<(OwnedFd, Owne
     let program = load(&mut []).map_err(|e| {
         if e.kind() == io::ErrorKind::PermissionDenied {
             return Error::io(
-                format!("cannot load the eBPF program `{name}` (needs CAP_BPF and CAP_PERFMON, or root)"),
+                format!(
+                    "cannot load the eBPF program `{name}` (needs CAP_BPF and CAP_PERFMON, or root)"
+                ),
                 e,
             );
         }
         let mut log = vec![0; LOG_LEN];
         let again = load(&mut log).err().unwrap_or(e);
         let reasons = verifier_reasons(&log);
-        Error::not_supported(format!("the kernel refused the eBPF program `{name}`{reasons}")).caused_by(again)
+        Error::not_supported(format!(
+            "the kernel refused the eBPF program `{name}`{reasons}"
+        ))
+        .caused_by(again)
     })?;
     let tracepoint = match ty {
         ProgramType::TpBtf(_) => None,
@@ -298,5 +325,9 @@ fn bad_object(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 }
 
 fn bad_map(error: aya::maps::MapError) -> Error {
-    Error::new(ErrorKind::Other, "cannot map the eBPF program's ring buffer").caused_by(error)
+    Error::new(
+        ErrorKind::Other,
+        "cannot map the eBPF program's ring buffer",
+    )
+    .caused_by(error)
 }

@@ -17,4 +17,6 @@ pub(super) const RECORDS: &str = "RECORDS";
 pub(super) const LOST: &str = "LOST";
 
 #[cfg(target_endian = "big")]
-compile_error!("the eBPF backend ships an object for little-endian machines only: disable the feature `ebpf`");
+compile_error!(
+    "the eBPF backend ships an object for little-endian machines only: disable the feature `ebpf`"
+);

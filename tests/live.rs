@@ -1,0 +1,518 @@
+//! The monitor on real drops, made in network namespaces of the test's own.
+#![allow(clippy::unwrap_used)] // tests panic
+
+use futures::StreamExt as _;
+use skbdrop::{Backend, BackendKind, DropEvent, Layer, Monitor};
+use std::{
+    collections::HashSet,
+    net::UdpSocket,
+    process::Command,
+    time::{Duration, SystemTime},
+};
+use support::{
+    collect, drain,
+    drops::{CLOSED, Lab, flood},
+    monotonic_ns,
+    netns::NetNs,
+};
+
+/// Datagrams of the floods, as many as the machine drops in some two seconds.
+const FLOOD: usize = 300_000;
+
+fn is_flood(event: &DropEvent, netns: u32) -> bool {
+    event.netns.is_some_and(|it| it.inode == netns)
+        && event.dst.and_then(|dst| dst.port) == Some(CLOSED)
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn every_field_of_a_drop_that_is_known() {
+    let netns = NetNs::new();
+    let mut monitor = Monitor::builder().build().unwrap();
+    assert_eq!(monitor.backend(), BackendKind::Ebpf);
+    let before = (monotonic_ns(), SystemTime::now());
+    let (port, pid, tid) = netns.run(|| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .send_to(b"0123456789", ("127.0.0.1", CLOSED))
+            .unwrap();
+        let tid = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+        (socket.local_addr().unwrap().port(), std::process::id(), tid)
+    });
+    let after = (monotonic_ns(), SystemTime::now());
+    let event = collect(&mut monitor, 1, |event| is_flood(event, netns.inode)).remove(0);
+
+    assert!(
+        (before.0..=after.0).contains(&event.timestamp_ns),
+        "{event:?}"
+    );
+    let slack = Duration::from_millis(1);
+    assert!(
+        (before.1 - slack..=after.1 + slack).contains(&event.wall_time),
+        "{event:?}"
+    );
+    let reason = event.reason.as_ref().unwrap();
+    assert_eq!(reason.name(), Some("NO_SOCKET"));
+    assert_eq!(reason.raw(), monitor.resolver().number("NO_SOCKET"));
+    let symbol = event.location.symbol.as_ref().unwrap();
+    // The function that drops it has been called so since long, and otherwise since 7.x.
+    assert!(
+        ["__udp4_lib_rcv", "udp_rcv"].contains(&&*symbol.name),
+        "{symbol:?}"
+    );
+    assert!(symbol.offset > 0 && symbol.module.is_none(), "{symbol:?}");
+    assert_eq!(event.protocol.unwrap().0, 0x0800);
+    assert_eq!(event.length, Some(14 + 20 + 8 + 10));
+    assert_eq!(event.src.unwrap().to_string(), format!("127.0.0.1:{port}"));
+    assert_eq!(
+        event.dst.unwrap().to_string(),
+        format!("127.0.0.1:{CLOSED}")
+    );
+    assert_eq!(event.transport.unwrap().0, 17);
+    assert_eq!(event.packet.layer, Layer::Ethernet);
+    assert_eq!(event.packet.bytes.len(), 52);
+    assert!(event.packet.bytes.ends_with(b"0123456789"));
+    assert_eq!(
+        (event.ifindex, event.ifname.as_deref()),
+        (Some(1), Some("lo"))
+    );
+    assert_eq!(event.netns.unwrap().inode, netns.inode);
+    // Loopback delivers in the sender's context, though nothing promises it.
+    assert_eq!((event.pid, event.tid), (Some(pid), Some(tid)));
+    assert!(
+        event.comm.as_ref().is_some_and(|comm| !comm.is_empty()),
+        "{event:?}"
+    );
+    assert!(event.cpu.is_some_and(|cpu| cpu < 8192));
+    assert!(event.skb_address.is_some_and(|address| address > 1 << 63));
+    assert_eq!(event.rx_sk_address, None);
+    assert_eq!(event.lost_before, 0);
+    let line = event.to_string();
+    for part in [
+        "NO_SOCKET",
+        "udp",
+        "IPv4",
+        "UDP",
+        &format!("127.0.0.1:{CLOSED}"),
+        "52 bytes",
+        "lo",
+    ] {
+        assert!(line.contains(part), "`{part}` is not in: {line}");
+    }
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn drops_of_every_kind_have_their_reason_protocol_and_namespace() {
+    let lab = Lab::new();
+    let mut monitor = Monitor::builder().build().unwrap();
+    let made = lab.make_all();
+    let mut left = drain(&mut monitor);
+    for made in made {
+        for _ in 0..made.count {
+            let at = left.iter().position(|event| {
+                event.reason.as_ref().and_then(|reason| reason.name()) == Some(made.reason)
+                    && event.protocol.map(|protocol| protocol.0) == Some(made.protocol)
+                    && event.netns.map(|netns| netns.inode) == Some(made.netns)
+            });
+            let at = at.unwrap_or_else(|| {
+                let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+                panic!("not seen: {made:?}; what came:\n{}", left.join("\n"))
+            });
+            left.remove(at);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn a_full_buffer_names_the_receiving_socket() {
+    let lab = Lab::new();
+    let mut monitor = Monitor::builder().build().unwrap();
+    lab.make_all();
+    let events = drain(&mut monitor);
+    let full = events.iter().find(|event| {
+        event.reason.as_ref().and_then(|reason| reason.name()) == Some("SOCKET_RCVBUFF")
+    });
+    assert!(full.unwrap().rx_sk_address.is_some(), "{full:?}");
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn snap_length_bounds_the_bytes() {
+    let netns = NetNs::new();
+    for (snap_len, expected) in [(0, 0), (20, 20), (128, 74), (16384, 74)] {
+        let mut monitor = Monitor::builder().snap_len(snap_len).build().unwrap();
+        netns.run(|| flood(1));
+        let event = collect(&mut monitor, 1, |event| {
+            event.netns.is_some_and(|it| it.inode == netns.inode) && event.length == Some(74)
+        });
+        assert_eq!(event[0].packet.bytes.len(), expected);
+        assert_eq!(event[0].dst.is_some(), snap_len > 20);
+    }
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn each_of_300_000_drops_is_delivered_or_counted() {
+    let netns = NetNs::new();
+    let mut monitor = Monitor::builder().build().unwrap();
+    let inode = netns.inode;
+    let flooding = std::thread::spawn(move || netns.run(|| flood(FLOOD)));
+    let (mut delivered, mut told) = (0, 0);
+    while !flooding.is_finished() {
+        if let Some(event) = monitor.next_timeout(Duration::from_millis(10)).unwrap() {
+            delivered += usize::from(is_flood(&event, inode));
+            told += event.lost_before;
+        }
+    }
+    flooding.join().unwrap();
+    for event in drain(&mut monitor) {
+        delivered += usize::from(is_flood(&event, inode));
+        told += event.lost_before;
+    }
+    let stats = monitor.stats().unwrap();
+    println!(
+        "delivered {delivered}, lost {}, of which {told} were told by an event",
+        stats.lost
+    );
+    assert_eq!(delivered as u64 + stats.lost, FLOOD as u64);
+    assert_eq!(stats.undecodable, 0);
+    assert!(told <= stats.lost);
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn each_drop_is_delivered_or_counted_with_a_consumer_that_sleeps() {
+    let netns = NetNs::new();
+    let mut monitor = Monitor::builder().buffer_size(1 << 16).build().unwrap();
+    let inode = netns.inode;
+    let flooding = std::thread::spawn(move || netns.run(|| flood(FLOOD)));
+    let mut delivered = 0;
+    let (mut told, mut taken) = (0, 0);
+    while !flooding.is_finished() {
+        for event in monitor.next_batch(100).unwrap() {
+            delivered += usize::from(is_flood(&event, inode));
+            told += event.lost_before;
+            taken += 1;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    flooding.join().unwrap();
+    for event in drain(&mut monitor) {
+        delivered += usize::from(is_flood(&event, inode));
+        told += event.lost_before;
+        taken += 1;
+    }
+    let stats = monitor.stats().unwrap();
+    println!(
+        "delivered {delivered}, lost {}, of which {told} were told by an event",
+        stats.lost
+    );
+    assert!(stats.lost > 0, "the consumer was meant to be too slow");
+    assert_eq!(delivered as u64 + stats.lost, FLOOD as u64);
+    assert_eq!(stats.received, taken);
+    assert!(told <= stats.lost && told > 0);
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn shuffled_btf_gives_the_shuffled_names_live() {
+    let netns = NetNs::new();
+    let whole = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let mut btf = skbdrop::prune_btf(&whole).unwrap().bytes;
+    let number = skbdrop::Resolver::from_btf_bytes(&btf)
+        .unwrap()
+        .number("NO_SOCKET")
+        .unwrap();
+    // Each name moves by one; the marker at the end keeps its place.
+    let mut previous = String::new();
+    support::btf::change_enum(&mut btf, "skb_drop_reason", |name, value| {
+        if name.ends_with("_MASK") || name.ends_with("_MAX") {
+            return value;
+        }
+        if value == number - 1 {
+            previous = name.trim_start_matches("SKB_DROP_REASON_").to_owned();
+        }
+        value + 1
+    });
+    let path = std::env::temp_dir().join(format!("skbdrop-shuffled-{}", std::process::id()));
+    std::fs::write(&path, &btf).unwrap();
+    let monitor = Monitor::builder().btf_file(&path).build();
+    std::fs::remove_file(&path).unwrap();
+    let mut monitor = monitor.unwrap();
+    netns.run(|| flood(1));
+    let event = collect(&mut monitor, 1, |event| is_flood(event, netns.inode)).remove(0);
+    let reason = event.reason.unwrap();
+    assert_eq!(
+        (reason.raw(), reason.name()),
+        (Some(number), Some(&*previous))
+    );
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn a_reason_that_no_enum_has_is_shown_as_a_number() {
+    let netns = NetNs::new();
+    let whole = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let mut btf = skbdrop::prune_btf(&whole).unwrap().bytes;
+    let number = skbdrop::Resolver::from_btf_bytes(&btf)
+        .unwrap()
+        .number("NO_SOCKET")
+        .unwrap();
+    support::btf::change_enum(&mut btf, "skb_drop_reason", |name, value| match name {
+        "SKB_DROP_REASON_NO_SOCKET" => 50_000,
+        _ => value,
+    });
+    let path = std::env::temp_dir().join(format!("skbdrop-unnamed-{}", std::process::id()));
+    std::fs::write(&path, &btf).unwrap();
+    let monitor = Monitor::builder().btf_file(&path).build();
+    std::fs::remove_file(&path).unwrap();
+    let mut monitor = monitor.unwrap();
+    netns.run(|| flood(1));
+    let event = collect(&mut monitor, 1, |event| is_flood(event, netns.inode)).remove(0);
+    assert_eq!(
+        event.reason.as_ref().unwrap().to_string(),
+        number.to_string()
+    );
+    assert!(
+        event.to_string().contains(&format!(" {number} at ")),
+        "{event}"
+    );
+}
+
+/// Makes drops while the stream is polled, and expects them all, in order.
+async fn stream_delivers(mut monitor: Monitor, netns: NetNs) {
+    let count = 3000;
+    let inode = netns.inode;
+    let sending = std::thread::spawn(move || {
+        for _ in 0..3 {
+            netns.run(move || flood(count / 3));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let mut last = 0;
+    let mut seen = 0;
+    while seen < count {
+        let event = monitor.next().await.unwrap().unwrap();
+        if is_flood(&event, inode) {
+            assert!(event.timestamp_ns >= last, "out of order");
+            last = event.timestamp_ns;
+            seen += 1;
+        }
+    }
+    sending.join().unwrap();
+    monitor.stop();
+    while let Some(event) = monitor.next().await {
+        assert!(!is_flood(&event.unwrap(), inode), "more than was sent");
+    }
+    assert!(
+        monitor.next().await.is_none(),
+        "an ended stream stays ended"
+    );
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn stream_under_tokio() {
+    for runtime in [
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap(),
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap(),
+    ] {
+        runtime.block_on(async {
+            let monitor = Monitor::builder().build().unwrap();
+            let deadline = Duration::from_secs(30);
+            tokio::time::timeout(deadline, stream_delivers(monitor, NetNs::new()))
+                .await
+                .unwrap();
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn stream_under_another_executor() {
+    let monitor = Monitor::builder().build().unwrap();
+    futures::executor::block_on(stream_delivers(monitor, NetNs::new()));
+    // In a pool the task moves between threads.
+    let pool = futures::executor::ThreadPool::builder()
+        .pool_size(2)
+        .create()
+        .unwrap();
+    let monitor = Monitor::builder().build().unwrap();
+    let (done, end) = std::sync::mpsc::channel();
+    pool.spawn_ok(async move {
+        stream_delivers(monitor, NetNs::new()).await;
+        done.send(()).unwrap();
+    });
+    end.recv_timeout(Duration::from_secs(30)).unwrap();
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn a_flood_does_not_starve_timers_of_the_thread() {
+    let netns = NetNs::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let flooding = std::thread::spawn(move || netns.run(|| flood(FLOOD)));
+    runtime.block_on(async {
+        let mut monitor = Monitor::builder().build().unwrap();
+        let start = std::time::Instant::now();
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            () = async { while let Some(event) = monitor.next().await { event.unwrap(); } } => {}
+        }
+        assert!(
+            start.elapsed() < Duration::from_millis(800),
+            "{:?}",
+            start.elapsed()
+        );
+    });
+    flooding.join().unwrap();
+}
+
+/// Loaded eBPF programs of ours, by `bpftool`.
+fn our_programs() -> usize {
+    let output = Command::new("bpftool")
+        .args(["prog", "show"])
+        .output()
+        .expect("bpftool is there");
+    assert!(output.status.success());
+    String::from_utf8_lossy(&output.stdout)
+        .matches("skbdrop_")
+        .count()
+}
+
+fn open_descriptors() -> HashSet<String> {
+    let folder = std::fs::read_dir("/proc/self/fd").unwrap();
+    folder
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+/// Waits for the kernel, which frees programs a little after their last descriptor is closed.
+fn wait_for_programs(count: usize) {
+    let deadline = std::time::Instant::now() + support::PATIENCE;
+    while our_programs() != count {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{} programs instead of {count}",
+            our_programs()
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn a_dropped_monitor_leaves_nothing() {
+    let before = our_programs();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // tokio and its driver open theirs once.
+        let mut first = Monitor::builder().build().unwrap();
+        assert!(futures::poll!(first.next()).is_pending() || our_programs() == before + 1);
+        drop(first);
+        let descriptors = open_descriptors();
+        let mut monitor = Monitor::builder().build().unwrap();
+        // Polled once, so that it is registered with the runtime.
+        let _ = futures::poll!(monitor.next());
+        assert_eq!(our_programs(), before + 1);
+        drop(monitor);
+        assert_eq!(open_descriptors(), descriptors);
+    });
+    wait_for_programs(before);
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn two_monitors_see_the_same() {
+    let netns = NetNs::new();
+    let mut monitors = [
+        Monitor::builder().backend(Backend::Ebpf).build().unwrap(),
+        Monitor::builder().backend(Backend::Auto).build().unwrap(),
+    ];
+    netns.run(|| flood(100));
+    let [first, second] = monitors.each_mut().map(|monitor| {
+        let events = collect(monitor, 100, |event| is_flood(event, netns.inode));
+        events
+            .iter()
+            .map(|event| (event.skb_address, event.location.address))
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(first, second);
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn json_has_every_field() {
+    let netns = NetNs::new();
+    let mut monitor = Monitor::builder().build().unwrap();
+    netns.run(|| flood(1));
+    let event = collect(&mut monitor, 1, |event| is_flood(event, netns.inode)).remove(0);
+    let json = serde_json::to_value(&event).unwrap();
+    let fields = [
+        "timestamp_ns",
+        "wall_time",
+        "reason",
+        "location",
+        "protocol",
+        "length",
+        "src",
+        "dst",
+        "transport",
+        "packet",
+        "ifindex",
+        "ifname",
+        "netns",
+        "cpu",
+        "pid",
+        "tid",
+        "comm",
+        "skb_address",
+        "rx_sk_address",
+        "origin",
+        "backend",
+        "lost_before",
+    ];
+    let mut found: Vec<_> = json
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let mut expected = fields.to_vec();
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    assert_eq!(json["reason"]["name"], "NO_SOCKET");
+    assert_eq!(
+        json["reason"]["subsystem"].is_string(),
+        monitor.resolver().subsystems().count() > 0
+    );
+    assert_eq!(json["protocol"], 0x0800);
+    assert_eq!(json["dst"], "127.0.0.1:9");
+    assert_eq!(json["rx_sk_address"], serde_json::Value::Null);
+    assert_eq!(json["backend"], "ebpf");
+    assert_eq!(json["location"]["module"], serde_json::Value::Null);
+    assert!(
+        json["location"]["address"]
+            .as_str()
+            .unwrap()
+            .starts_with("0xffff")
+    );
+    assert!(json["wall_time"].as_str().unwrap().ends_with('Z'));
+}

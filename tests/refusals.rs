@@ -1,0 +1,254 @@
+//! What is refused, and in which words: every refusal names the act, the object and the remedy.
+//! Privileges and files are really taken away.
+#![allow(clippy::unwrap_used)] // tests panic
+
+use skbdrop::{Backend, ErrorKind, Monitor};
+use std::process::Command;
+use support::btf::Encoder;
+
+/// Runs the probe behind `wrapper`, a command that runs its arguments with less than we have.
+fn probe(wrapper: &[&str], what: &str) -> String {
+    // Other users may not enter the build's folder.
+    let folder = std::env::temp_dir().join(format!(
+        "skbdrop-probe-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("probe");
+    std::fs::copy(env!("CARGO_BIN_EXE_probe"), &program).unwrap();
+    let program_path = program.to_str().unwrap();
+    let words: Vec<&str> = wrapper
+        .iter()
+        .copied()
+        .chain([program_path, what])
+        .collect();
+    let output = Command::new(words[0]).args(&words[1..]).output();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let output = output.unwrap_or_else(|e| panic!("cannot start `{}`: {e}", words[0]));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Runs as an ordinary user who has only `capabilities`.
+fn with_capabilities(capabilities: &str, what: &str) -> String {
+    let capabilities = if capabilities.is_empty() {
+        "-all".to_owned()
+    } else {
+        format!("-all,{capabilities}")
+    };
+    let inherited = format!("--inh-caps={capabilities}");
+    let ambient = format!("--ambient-caps={capabilities}");
+    let wrapper = [
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        &inherited,
+        &ambient,
+    ];
+    probe(&wrapper, what)
+}
+
+/// Runs in a mount namespace of its own, after `prepare`.
+fn with_mounts(prepare: &str, what: &str) -> String {
+    let script = format!("{prepare} && exec \"$@\"");
+    probe(
+        &[
+            "unshare",
+            "--mount",
+            "--propagation=private",
+            "sh",
+            "-ec",
+            &script,
+            "sh",
+        ],
+        what,
+    )
+}
+
+#[track_caller]
+fn assert_says(text: &str, kind: ErrorKind, parts: &[&str]) {
+    assert!(text.starts_with(&format!("{kind:?}: ")), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "`{part}` is not in: {text}");
+    }
+}
+
+#[test]
+#[ignore = "needs root to take privileges away: cargo xtask test"]
+fn ebpf_needs_cap_bpf_and_cap_perfmon_and_no_more() {
+    assert_eq!(with_capabilities("+bpf,+perfmon", "ebpf"), "ok: Ebpf");
+    for less in ["", "+bpf", "+perfmon", "+net_admin"] {
+        let text = with_capabilities(less, "ebpf");
+        assert_says(
+            &text,
+            ErrorKind::PermissionDenied,
+            &["cannot", "eBPF", "needs CAP_BPF and CAP_PERFMON"],
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs root to take privileges away: cargo xtask test"]
+fn an_agent_with_these_capabilities_gets_events() {
+    let text = with_capabilities("+bpf,+perfmon", "event");
+    assert!(
+        text.contains("NO_SOCKET") && text.contains("127.0.0.1:9"),
+        "{text}"
+    );
+}
+
+#[test]
+#[ignore = "needs root to take privileges away: cargo xtask test"]
+fn hidden_symbols_are_told() {
+    let shown = with_capabilities("+syslog", "symbols");
+    assert!(shown.starts_with("ok: "), "{shown}");
+    let restrict = std::fs::read_to_string("/proc/sys/kernel/kptr_restrict").unwrap();
+    let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap();
+    let visible = restrict.trim() == "0" && paranoid.trim().parse::<i32>().unwrap() <= 1;
+    let text = with_capabilities("", "symbols");
+    if visible {
+        assert!(text.starts_with("ok: "), "{text}");
+    } else {
+        assert_says(
+            &text,
+            ErrorKind::PermissionDenied,
+            &["hides", "/proc/kallsyms", "CAP_SYSLOG"],
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs root to mount over BTF: cargo xtask test"]
+fn a_kernel_without_btf_is_told() {
+    for what in ["ebpf", "resolver"] {
+        let text = with_mounts("mount -t tmpfs none /sys/kernel/btf", what);
+        assert_says(
+            &text,
+            ErrorKind::NotFound,
+            &[
+                "cannot read",
+                "`/sys/kernel/btf/vmlinux`",
+                "CONFIG_DEBUG_INFO_BTF",
+            ],
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs root to unmount tracefs: cargo xtask test"]
+fn missing_tracefs_is_told() {
+    let unmount = "while umount -q -t tracefs -a; do grep -q ' - tracefs ' /proc/self/mountinfo || break; done";
+    let text = with_mounts(unmount, "tracefs");
+    assert_says(
+        &text,
+        ErrorKind::NotFound,
+        &["tracefs is not mounted", "mount -t tracefs"],
+    );
+    let mount = "mount -t tracefs none /sys/kernel/tracing";
+    let text = with_mounts(mount, "tracefs");
+    assert!(text.starts_with("ok: "), "{text}");
+    let empty = format!("{unmount}; mount -t tracefs none /mnt && mount -t tmpfs none /mnt/events");
+    let text = with_mounts(&empty, "tracefs");
+    assert_says(
+        &text,
+        ErrorKind::NotFound,
+        &[
+            "skb:kfree_skb is not in tracefs",
+            "lockdown=confidentiality",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root to mount over BTF: cargo xtask test"]
+fn a_corrupt_btf_of_the_kernel_is_told() {
+    let prepare =
+        "mount -t tmpfs none /sys/kernel/btf && head -c 100 /dev/zero > /sys/kernel/btf/vmlinux";
+    let text = with_mounts(prepare, "ebpf");
+    assert_says(
+        &text,
+        ErrorKind::InvalidData,
+        &["cannot use BTF of `/sys/kernel/btf/vmlinux`", "not BTF"],
+    );
+}
+
+#[test]
+fn a_kernel_without_the_tracepoint_is_told() {
+    let mut btf = Encoder::new();
+    btf.enumeration("skb_drop_reason", &[("SKB_DROP_REASON_NOT_SPECIFIED", 1)]);
+    let error = with_btf(&btf.finish());
+    assert_eq!(error.kind(), ErrorKind::NotSupported);
+    assert!(
+        format!("{error:#}").contains("the tracepoint skb:kfree_skb is not in the BTF"),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn an_unexpected_tracepoint_is_told() {
+    let mut btf = Encoder::new();
+    let number = btf.enumeration("other", &[]);
+    btf.typedef("btf_trace_kfree_skb", number);
+    let error = with_btf(&btf.finish());
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    assert!(
+        format!("{error:#}").contains("btf_trace_kfree_skb"),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn a_corrupt_btf_file_is_told() {
+    let mut btf = Encoder::new();
+    btf.enumeration("skb_drop_reason", &[("SKB_DROP_REASON_NOT_SPECIFIED", 1)]);
+    let whole = btf.finish();
+    let error = with_btf(&whole[..whole.len() - 10]);
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    let text = format!("{error:#}");
+    assert!(
+        text.contains("cannot use BTF of `") && text.contains("truncated"),
+        "{text}"
+    );
+}
+
+/// What building a monitor on this BTF says.
+fn with_btf(btf: &[u8]) -> skbdrop::Error {
+    let path = std::env::temp_dir().join(format!(
+        "skbdrop-btf-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::write(&path, btf).unwrap();
+    let result = Monitor::builder().btf_file(&path).build();
+    std::fs::remove_file(&path).unwrap();
+    result.expect_err("such a BTF cannot do")
+}
+
+#[test]
+fn backends_that_are_not_there_say_so() {
+    for backend in [Backend::Perf, Backend::Netlink] {
+        let error = Monitor::builder().backend(backend).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotSupported);
+        assert!(error.to_string().contains(backend.name()), "{error}");
+    }
+    let error = "pcap".parse::<Backend>().unwrap_err();
+    assert!(
+        error.to_string().contains("auto, ebpf, perf and netlink"),
+        "{error}"
+    );
+}
+
+#[test]
+fn settings_out_of_range_are_told() {
+    let error = Monitor::builder().snap_len(1 << 20).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("16384"), "{error}");
+    let error = Monitor::builder()
+        .buffer_size(usize::MAX)
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+}

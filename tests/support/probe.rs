@@ -1,0 +1,31 @@
+//! Opens what the first argument names and says what came of it: `ok` with a detail, or the error.
+//! The tests run it with fewer privileges than they have.
+
+use skbdrop::{Backend, Monitor, Resolver, Symbols};
+
+fn main() {
+    let what = std::env::args().nth(1).unwrap_or_default();
+    let result = match what.as_str() {
+        "resolver" => Resolver::from_kernel().map(|names| names.reasons().count().to_string()),
+        "tracefs" => Resolver::from_tracefs().map(|names| names.reasons().count().to_string()),
+        "symbols" => Symbols::from_kernel().map(|symbols| symbols.len().to_string()),
+        "event" => event(),
+        backend => backend.parse::<Backend>().and_then(|backend| {
+            let monitor = Monitor::builder().backend(backend).build()?;
+            Ok(format!("{:?}", monitor.backend()))
+        }),
+    };
+    match result {
+        Ok(detail) => println!("ok: {detail}"),
+        Err(e) => println!("{:?}: {e:#}", e.kind()),
+    }
+}
+
+/// One drop of our own.
+fn event() -> skbdrop::Result<String> {
+    let mut monitor = Monitor::builder().build()?;
+    support::drops::flood(1);
+    let own = std::process::id();
+    let events = support::collect(&mut monitor, 1, |event| event.pid == Some(own));
+    Ok(events[0].to_string())
+}

@@ -1,0 +1,149 @@
+//! `examples/watch` as a person or a script runs it.
+#![allow(clippy::unwrap_used)] // tests panic
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+fn watch(arguments: &[&str]) -> Output {
+    Command::new(built_example())
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// The example's program; built here, since cargo builds no other package's examples for a test.
+fn built_example() -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let built = Command::new(env!("CARGO"))
+        .current_dir(&root)
+        .args([
+            "build",
+            "--quiet",
+            "-p",
+            "skbdrop-examples",
+            "--example",
+            "watch",
+        ])
+        .status()
+        .unwrap();
+    assert!(built.success());
+    let mut target = std::env::current_exe().unwrap();
+    // target/<profile>/deps/<test>
+    target.pop();
+    target.pop();
+    target.join("examples/watch")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn demo_shows_drops_and_a_summary() {
+    let output = watch(&["--demo", "--seconds", "2"]);
+    let text = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    let lines = text
+        .lines()
+        .filter(|line| line.contains(" NO_SOCKET at ") && line.contains("127.0.0.1:"));
+    assert!(lines.count() >= 5, "{text}");
+    assert!(
+        text.contains("REASON") && text.contains("LOCATION") && text.contains("0 lost"),
+        "{text}"
+    );
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn json_is_an_object_a_line_with_the_promised_keys() {
+    let output = watch(&[
+        "--demo",
+        "--count",
+        "3",
+        "--json",
+        "--snaplen",
+        "64",
+        "--backend",
+        "ebpf",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let text = text(&output.stdout);
+    let objects: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(objects.len(), 3);
+    for object in &objects {
+        let keys: BTreeSet<&str> = object
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        for key in [
+            "timestamp_ns",
+            "wall_time",
+            "reason",
+            "location",
+            "protocol",
+            "length",
+            "src",
+            "dst",
+            "ifindex",
+            "ifname",
+            "cpu",
+            "pid",
+            "comm",
+            "backend",
+            "lost_before",
+        ] {
+            assert!(keys.contains(key), "{key} is not in {object}");
+        }
+        for key in ["name", "raw", "subsystem"] {
+            assert!(object["reason"].get(key).is_some(), "{object}");
+        }
+        for key in ["address", "symbol", "offset", "module"] {
+            assert!(object["location"].get(key).is_some(), "{object}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn a_reader_that_leaves_ends_it() {
+    let program = built_example();
+    let line = format!("{} --demo | head -n 1", program.display());
+    let output = Command::new("timeout")
+        .args(["30", "sh", "-c", &line])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    for backend in ["perf", "netlink"] {
+        let output = watch(&["--backend", backend]);
+        assert!(!output.status.success());
+        let said = text(&output.stderr);
+        assert!(
+            said.contains(&format!("the backend `{backend}` is not in this build")),
+            "{said}"
+        );
+    }
+    let output = watch(&["--backend", "pcap"]);
+    assert!(!output.status.success());
+    assert!(
+        text(&output.stderr).contains("there are auto, ebpf, perf and netlink"),
+        "{output:?}"
+    );
+    let output = watch(&["--help"]);
+    assert!(output.status.success());
+    assert!(text(&output.stdout).contains("--snaplen"));
+}
