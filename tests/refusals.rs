@@ -147,10 +147,10 @@ fn missing_tracefs_is_told() {
         ErrorKind::NotFound,
         &["tracefs is not mounted", "mount -t tracefs"],
     );
-    let mount = "mount -t tracefs none /sys/kernel/tracing";
-    let text = with_mounts(mount, "tracefs");
+    let mount = format!("{unmount}; mount -t tracefs none /sys/kernel/tracing");
+    let text = with_mounts(&mount, "tracefs");
     assert!(text.starts_with("ok: "), "{text}");
-    let empty = format!("{unmount}; mount -t tracefs none /mnt && mount -t tmpfs none /mnt/events");
+    let empty = format!("{mount} && mount -t tmpfs none /sys/kernel/tracing/events");
     let text = with_mounts(&empty, "tracefs");
     assert_says(
         &text,

@@ -133,7 +133,7 @@ fn what_is_not_there_is_said() {
         assert!(!output.status.success());
         let said = text(&output.stderr);
         assert!(
-            said.contains(&format!("the backend `{backend}` is not in this build")),
+            said.contains(&format!("the backend `{backend}` is not in this version")),
             "{said}"
         );
     }

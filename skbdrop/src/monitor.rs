@@ -1,8 +1,12 @@
 //! [`Monitor`]: an open backend with everything behind it, and its [`Builder`].
 
 use crate::{
-    Backend, BackendKind, DropEvent, Error, ErrorKind, Resolver, Result, Stats, backend::Source,
-    btf, pipeline::Pipeline, stream::Reactor, symbols::Locations,
+    Backend, BackendKind, DropEvent, Error, ErrorKind, Resolver, Result, Stats,
+    backend::{Settings, Source},
+    btf,
+    pipeline::Pipeline,
+    stream::Reactor,
+    symbols::Locations,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -177,11 +181,11 @@ impl Monitor {
         } = self;
         pipeline.begin_batch();
         let kind = source.kind();
-        let batch = source.read(BATCH, &mut |record| {
+        let undecodable = source.read(BATCH, &mut |record| {
             pending.push_back(pipeline.event(record, kind))
         })?;
         self.received += self.pending.len() as u64;
-        self.undecodable += batch.undecodable;
+        self.undecodable += undecodable;
         Ok(!self.pending.is_empty())
     }
 
@@ -301,22 +305,12 @@ impl Builder {
             None => btf::from_kernel()?,
         };
         let resolver = Resolver::from_types(&types)?;
-        let source: Box<dyn Source> = match self.backend {
-            #[cfg(feature = "ebpf")]
-            Backend::Auto | Backend::Ebpf => Box::new(crate::backend::ebpf::EbpfSource::open(
-                &types,
-                self.btf_file.is_none(),
-                snap_len,
-                buffer_size,
-            )?),
-            other => {
-                let _ = (snap_len, buffer_size);
-                return Err(Error::not_supported(format!(
-                    "the backend `{}` is not in this build of skbdrop (there is `ebpf`, with the feature of that name)",
-                    other.name()
-                )));
-            }
-        };
+        let source = self.backend.open(Settings {
+            types: &types,
+            kernel_btf: self.btf_file.is_none(),
+            snap_len,
+            buffer_size,
+        })?;
         let symbols = self.symbols.then(Locations::new);
         Ok(Monitor {
             reactor: None,

@@ -57,18 +57,25 @@ impl Reactor {
 
     /// Ready once the descriptor may be readable again since `clear` was last called.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let result = match self {
-            #[cfg(feature = "tokio")]
-            Self::Tokio(fd) => ready!(fd.poll_read_ready(cx)).map(|mut guard| guard.clear_ready()),
-            #[cfg(feature = "async-io")]
-            Self::AsyncIo(fd) => ready!(fd.poll_readable(cx)),
-            #[cfg(not(any(feature = "tokio", feature = "async-io")))]
-            _ => {
-                let _ = (cx, ready!(Poll::Ready(())));
-                unreachable!("no reactor can be made without a runtime")
-            }
-        };
-        Poll::Ready(result.map_err(|e| Error::io("cannot wait for the backend's descriptor", e)))
+        #[cfg(any(feature = "tokio", feature = "async-io"))]
+        {
+            let result = match self {
+                #[cfg(feature = "tokio")]
+                Self::Tokio(fd) => {
+                    ready!(fd.poll_read_ready(cx)).map(|mut guard| guard.clear_ready())
+                }
+                #[cfg(feature = "async-io")]
+                Self::AsyncIo(fd) => ready!(fd.poll_readable(cx)),
+            };
+            Poll::Ready(
+                result.map_err(|e| Error::io("cannot wait for the backend's descriptor", e)),
+            )
+        }
+        #[cfg(not(any(feature = "tokio", feature = "async-io")))]
+        {
+            let _ = cx;
+            match *self {}
+        }
     }
 }
 

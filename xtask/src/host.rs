@@ -19,7 +19,7 @@ pub(crate) fn workspace() -> PathBuf {
 /// Where downloads and tools live, outside the clone so that the next clone finds them:
 /// `$SKBDROP_CACHE`, or `skbdrop` in the user's cache folder.
 pub(crate) fn cache() -> PathBuf {
-    if let Some(path) = env::var_os("SKBDROP_CACHE") {
+    if let Some(path) = env::var_os("SKBDROP_CACHE").filter(|path| !path.is_empty()) {
         return path.into();
     }
     let base = env::var_os("XDG_CACHE_HOME").map_or_else(

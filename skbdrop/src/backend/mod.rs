@@ -6,7 +6,7 @@
 #[cfg(feature = "ebpf")]
 pub(crate) mod ebpf;
 
-use crate::{BackendKind, Error, ErrorKind, Result, record::RawRecord};
+use crate::{BackendKind, Error, ErrorKind, Result, btf::DropTypes, record::RawRecord};
 use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 
 /// Which backend to use.
@@ -83,9 +83,9 @@ pub(crate) trait Source: Send + fmt::Debug {
     /// Readable when there are records.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// Hands at most `max` records to `sink`, never blocks, and says how many there were;
-    /// less than `max` means that there are no more now.
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(RawRecord<'_>)) -> Result<Batch>;
+    /// Hands at most `max` records to `sink`, and never blocks. Says how many it took that could
+    /// not be decoded.
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(RawRecord<'_>)) -> Result<u64>;
 
     /// How many drops were lost since the start, whether or not an event has told it.
     fn lost(&self) -> Result<u64>;
@@ -94,11 +94,40 @@ pub(crate) trait Source: Send + fmt::Debug {
     fn stop(&mut self);
 }
 
-/// What one [`Source::read`] did.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Batch {
-    /// Records taken from the queue, decodable or not.
-    pub(crate) taken: usize,
-    /// Those of them that could not be decoded.
-    pub(crate) undecodable: u64,
+/// What a backend is opened with.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code))] // without a backend nobody reads them
+pub(crate) struct Settings<'a> {
+    pub(crate) types: &'a DropTypes,
+    /// `types` come from the running kernel's own BTF, so their numbers are the kernel's.
+    pub(crate) kernel_btf: bool,
+    /// Bytes of each packet.
+    pub(crate) snap_len: u32,
+    /// Bytes of buffer; a power of two of at least a page.
+    pub(crate) buffer_size: u32,
+}
+
+impl Backend {
+    /// Opens it.
+    pub(crate) fn open(self, settings: Settings<'_>) -> Result<Box<dyn Source>> {
+        match self {
+            Self::Auto | Self::Ebpf => open_ebpf(settings),
+            Self::Perf | Self::Netlink => Err(Error::not_supported(format!(
+                "the backend `{}` is not in this version of skbdrop (use `ebpf`)",
+                self.name()
+            ))),
+        }
+    }
+}
+
+#[cfg(feature = "ebpf")]
+fn open_ebpf(settings: Settings<'_>) -> Result<Box<dyn Source>> {
+    Ok(Box::new(ebpf::EbpfSource::open(settings)?))
+}
+
+#[cfg(not(feature = "ebpf"))]
+fn open_ebpf(_: Settings<'_>) -> Result<Box<dyn Source>> {
+    Err(Error::not_supported(
+        "no backend is in this build of skbdrop (enable the feature `ebpf`)",
+    ))
 }

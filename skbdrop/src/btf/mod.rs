@@ -7,7 +7,9 @@
 mod facts;
 mod prune;
 
-pub(crate) use facts::{Argument, DropTypes, EnumFacts};
+#[cfg(feature = "ebpf")]
+pub(crate) use facts::Argument;
+pub(crate) use facts::{DropTypes, EnumFacts};
 pub use prune::{Pruned, prune};
 
 use crate::{Error, Result, sys};

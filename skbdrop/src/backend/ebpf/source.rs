@@ -3,8 +3,7 @@
 use super::{config::KernelConfig, decode::decode, object};
 use crate::{
     BackendKind, Error, ErrorKind, Result,
-    backend::{Batch, Source},
-    btf::DropTypes,
+    backend::{Settings, Source},
     record::RawRecord,
     sys::bpf::{self, ProgramType},
 };
@@ -41,31 +40,25 @@ pub(crate) struct EbpfSource {
 }
 
 impl EbpfSource {
-    /// Loads and attaches the program. `kernel_btf` says that `types` come from the running
-    /// kernel's own BTF, so that its type numbers are the kernel's.
-    pub(crate) fn open(
-        types: &DropTypes,
-        kernel_btf: bool,
-        snap_len: u32,
-        buffer_size: u32,
-    ) -> Result<Self> {
-        let kernel = KernelConfig::new(types, snap_len)?;
+    /// Loads and attaches the program.
+    pub(crate) fn open(settings: Settings<'_>) -> Result<Self> {
+        let kernel = KernelConfig::new(settings.types, settings.snap_len)?;
         let mut object = Object::parse(object::OBJECT).map_err(bad_object)?;
         let config = kernel.config.to_bytes();
         let globals = HashMap::from([(object::CONFIG, (&config[..], true))]);
         object.patch_map_data(globals).map_err(bad_object)?;
-        let mut maps = create_maps(&mut object, buffer_size)?;
+        let mut maps = create_maps(&mut object, settings.buffer_size)?;
         relocate(&mut object, &maps)?;
 
-        let mut types = vec![(ProgramType::RawTracepoint, object::RAW_TP)];
-        if kernel_btf {
-            types.insert(
+        let mut programs = vec![(ProgramType::RawTracepoint, object::RAW_TP)];
+        if settings.kernel_btf {
+            programs.insert(
                 0,
                 (ProgramType::TpBtf(kernel.tracepoint_id), object::TP_BTF),
             );
         }
         let mut refusals: Option<Error> = None;
-        for (ty, name) in types {
+        for (ty, name) in programs {
             match attach(&object, ty, name) {
                 Ok((program, attachment)) => {
                     let lost = take(&mut maps, object::LOST)?;
@@ -99,16 +92,15 @@ impl Source for EbpfSource {
         self.ring.as_fd()
     }
 
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(RawRecord<'_>)) -> Result<Batch> {
-        let mut batch = Batch::default();
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(RawRecord<'_>)) -> Result<u64> {
+        let mut undecodable = 0;
         // Drops that the kernel did not run the program for belong to no CPU's counter; they
         // are told with the next event.
         let mut untold = None;
-        while batch.taken < max {
+        for _ in 0..max {
             let Some(item) = self.ring.next() else { break };
-            batch.taken += 1;
             let Ok(mut decoded) = decode(&item) else {
-                batch.undecodable += 1;
+                undecodable += 1;
                 continue;
             };
             let untold = untold.get_or_insert_with(|| {
@@ -127,7 +119,7 @@ impl Source for EbpfSource {
             }
             sink(decoded.record);
         }
-        Ok(batch)
+        Ok(undecodable)
     }
 
     fn lost(&self) -> Result<u64> {
