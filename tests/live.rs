@@ -485,6 +485,8 @@ fn json_has_every_field() {
         "skb_address",
         "rx_sk_address",
         "origin",
+        "flow_action_cookie",
+        "count",
         "backend",
         "lost_before",
     ];

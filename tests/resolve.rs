@@ -88,7 +88,7 @@ fn number_subsystem_and_name_are_kept_apart() {
     let foreign = resolver.reason(0x7_0001);
     assert_eq!(
         (foreign.subsystem().unwrap().number, foreign.name()),
-        (7, None)
+        (Some(7), None)
     );
     assert_eq!(foreign.subsystem().unwrap().name, None);
     for marker in [4, 0xffff_0000, 0x2_0000, 0x2_0003, u32::MAX] {

@@ -5,14 +5,13 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("skbdrop reads the Linux kernel's drops: it builds for Linux only");
 
-mod backend;
+pub mod backend;
 mod btf;
 mod error;
 mod event;
 mod monitor;
 mod pipeline;
 mod reason;
-mod record;
 mod resolve;
 mod stats;
 mod stream;

@@ -3,7 +3,6 @@
 use crate::{
     Backend, BackendKind, DropEvent, Error, ErrorKind, Resolver, Result, Stats,
     backend::{Settings, Source},
-    btf,
     pipeline::Pipeline,
     stream::Reactor,
     symbols::Locations,
@@ -51,8 +50,9 @@ pub struct Monitor {
     pending: VecDeque<DropEvent>,
     received: u64,
     undecodable: u64,
-    stopped: bool,
-    /// Nothing more comes: stopped and all taken, or failed.
+    /// The source has no more.
+    source_ended: bool,
+    /// Nothing more comes: the source has no more and all is taken, or it failed.
     ended: bool,
     /// Events that the stream gave without a pause.
     pub(crate) in_a_row: u32,
@@ -101,7 +101,6 @@ impl Monitor {
     /// and the iterators end.
     pub fn stop(&mut self) {
         self.source.stop();
-        self.stopped = true;
     }
 
     /// Takes what is there now, at most `max` events, without waiting. Empty if there is nothing.
@@ -154,7 +153,7 @@ impl Monitor {
             return Err(e);
         }
         let event = self.pending.pop_front();
-        self.ended = self.stopped && event.is_none();
+        self.ended = self.source_ended && event.is_none();
         Ok(event)
     }
 
@@ -181,11 +180,14 @@ impl Monitor {
         } = self;
         pipeline.begin_batch();
         let kind = source.kind();
-        let undecodable = source.read(BATCH, &mut |record| {
-            pending.push_back(pipeline.event(record, kind))
+        let mut received = 0;
+        let read = source.read(BATCH, &mut |record| {
+            received += record.count;
+            pending.push_back(pipeline.event(record, kind));
         })?;
-        self.received += self.pending.len() as u64;
-        self.undecodable += undecodable;
+        self.received += received;
+        self.undecodable += read.undecodable;
+        self.source_ended = read.ended;
         Ok(!self.pending.is_empty())
     }
 
@@ -234,7 +236,7 @@ impl Iterator for Iter<'_> {
 }
 
 /// Chooses what a [`Monitor`] does. Every setting has a default that suits most.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use]
 pub struct Builder {
     backend: Backend,
@@ -242,6 +244,8 @@ pub struct Builder {
     buffer_size: usize,
     btf_file: Option<PathBuf>,
     symbols: bool,
+    source: Option<Box<dyn Source>>,
+    resolver: Option<Resolver>,
 }
 
 impl Default for Builder {
@@ -252,6 +256,8 @@ impl Default for Builder {
             buffer_size: DEFAULT_BUFFER_SIZE,
             btf_file: None,
             symbols: true,
+            source: None,
+            resolver: None,
         }
     }
 }
@@ -291,6 +297,18 @@ impl Builder {
         self
     }
 
+    /// A backend from outside of this crate, or recorded events, instead of one of [`Backend`].
+    pub fn source(mut self, source: impl Source + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    /// Where names of reasons come from. By default from the running kernel.
+    pub fn resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = Some(resolver);
+        self
+    }
+
     /// Opens the backend. From its return on every drop is seen.
     ///
     /// # Errors
@@ -298,28 +316,32 @@ impl Builder {
     /// The backend is not possible here, or not with these privileges; the error says what is
     /// missing. Or a setting is out of range.
     pub fn build(self) -> Result<Monitor> {
-        let buffer_size = self.checked_buffer_size()?;
-        let snap_len = self.checked_snap_len()?;
-        let types = match &self.btf_file {
-            Some(path) => btf::from_file(path)?,
-            None => btf::from_kernel()?,
+        let settings = Settings {
+            buffer_size: self.checked_buffer_size()?,
+            snap_len: self.checked_snap_len()?,
+            btf_file: self.btf_file,
+            ..Settings::default()
         };
-        let resolver = Resolver::from_types(&types)?;
-        let source = self.backend.open(Settings {
-            types: &types,
-            kernel_btf: self.btf_file.is_none(),
-            snap_len,
-            buffer_size,
-        })?;
-        let symbols = self.symbols.then(Locations::new);
+        let (source, resolver) = match self.source {
+            // A source of its own may do without the kernel's names.
+            Some(source) => (
+                source,
+                self.resolver
+                    .unwrap_or_else(|| settings.resolver().unwrap_or_else(|_| Resolver::empty())),
+            ),
+            None => {
+                let (source, resolver) = self.backend.open(&settings)?;
+                (source, self.resolver.unwrap_or(resolver))
+            }
+        };
         Ok(Monitor {
             reactor: None,
             source,
-            pipeline: Pipeline::new(resolver, symbols),
+            pipeline: Pipeline::new(resolver, Locations::new(self.symbols)),
             pending: VecDeque::with_capacity(BATCH),
             received: 0,
             undecodable: 0,
-            stopped: false,
+            source_ended: false,
             ended: false,
             in_a_row: 0,
         })

@@ -1,9 +1,10 @@
 //! From a backend's record to an event: names, symbols, addresses, wall-clock time.
 
 use crate::{
-    BackendKind, DropEvent, Error, EtherType, Location, NetNs, Packet, Resolver,
+    BackendKind, DropEvent, DropReason, Error, EtherType, Location, NetNs, Origin, Packet,
+    Resolver, Subsystem,
+    backend::{Reason, Record, Time},
     event::Headers,
-    record::{RawRecord, text},
     symbols::Locations,
 };
 use bytes::{Bytes, BytesMut};
@@ -11,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Packets' bytes are cut from blocks of this many, so that an event needs no allocation of its
@@ -20,23 +21,28 @@ const BLOCK: usize = 64 * 1024;
 /// Names of tasks and interfaces that are remembered; past it all are forgotten and learnt anew.
 const MAX_NAMES: usize = 4096;
 
+/// How often modules are looked at for a number without a name: it costs some milliseconds.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Looks up what a record only has numbers for.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     resolver: Resolver,
-    locations: Option<Locations>,
-    names: HashMap<[u8; 16], Arc<str>>,
+    locations: Locations,
+    names: HashMap<Box<[u8]>, Arc<str>>,
+    /// When the resolver last looked for new modules.
+    refreshed: Option<Instant>,
     block: BytesMut,
     clock: Clock,
 }
 
 impl Pipeline {
-    /// `locations` is `None` if locations are to stay addresses.
-    pub(crate) fn new(resolver: Resolver, locations: Option<Locations>) -> Self {
+    pub(crate) fn new(resolver: Resolver, locations: Locations) -> Self {
         Self {
             resolver,
             locations,
             names: HashMap::new(),
+            refreshed: None,
             block: BytesMut::new(),
             clock: Clock::now(),
         }
@@ -47,7 +53,7 @@ impl Pipeline {
     }
 
     pub(crate) fn symbols_error(&self) -> Option<&Error> {
-        self.locations.as_ref()?.error()
+        self.locations.error()
     }
 
     /// To be called before each batch: the wall clock may have been set.
@@ -55,17 +61,26 @@ impl Pipeline {
         self.clock = Clock::now();
     }
 
-    pub(crate) fn event(&mut self, record: RawRecord<'_>, backend: BackendKind) -> DropEvent {
+    pub(crate) fn event(&mut self, record: Record<'_>, backend: BackendKind) -> DropEvent {
         let protocol = record.protocol.map(EtherType);
         let headers = Headers::parse(record.packet, record.layer, record.network_offset, protocol);
-        let symbol = match (record.location, &mut self.locations) {
-            (Some(address), Some(locations)) => locations.resolve(address),
-            _ => None,
+        let symbol = match (record.symbol, record.location) {
+            (Some(text), address) => Some(self.locations.told(address, text)),
+            (None, Some(address)) => self.locations.resolve(address),
+            (None, None) => None,
+        };
+        let (timestamp_ns, wall_time) = self.clock.both(record.time);
+        let origin = match record.trap {
+            None => Origin::Software,
+            Some((trap, group)) => Origin::Hardware {
+                trap: self.name(trap),
+                group: self.name(group),
+            },
         };
         DropEvent {
-            timestamp_ns: record.monotonic_ns,
-            wall_time: self.clock.wall_time(record.monotonic_ns),
-            reason: record.reason.map(|raw| self.resolver.reason(raw)),
+            timestamp_ns,
+            wall_time,
+            reason: record.reason.map(|reason| self.reason(reason)),
             location: Location {
                 address: record.location,
                 symbol,
@@ -88,10 +103,52 @@ impl Pipeline {
             comm: record.comm.map(|name| self.name(name)),
             skb_address: record.skb_address,
             rx_sk_address: record.rx_sk_address,
-            origin: record.origin,
-            backend,
+            origin,
+            flow_action_cookie: record.flow_action_cookie.map(|cookie| self.copy(cookie)),
+            count: record.count,
+            backend: record.seen_by.unwrap_or(backend),
             lost_before: record.lost_before,
         }
+    }
+
+    fn reason(&mut self, reason: Reason<'_>) -> DropReason {
+        match reason {
+            Reason::Number(raw) => {
+                let reason = self.resolver.reason(raw);
+                if reason.name().is_some() || !self.refresh() {
+                    return reason;
+                }
+                self.resolver.reason(raw)
+            }
+            Reason::Name(name) => {
+                let raw = self.resolver.number(name);
+                let subsystem = raw.and_then(|raw| self.resolver.reason(raw).subsystem().cloned());
+                DropReason::new(None, Some(self.name(name.as_bytes())), subsystem)
+            }
+            Reason::Known {
+                raw,
+                name,
+                subsystem,
+            } => {
+                let subsystem = subsystem.map(|name| Subsystem {
+                    number: None,
+                    name: Some(self.name(name.as_bytes())),
+                });
+                DropReason::new(raw, name.map(|name| self.name(name.as_bytes())), subsystem)
+            }
+        }
+    }
+
+    /// A number without a name may be one of a module that was loaded since. Says whether anything
+    /// was read.
+    fn refresh(&mut self) -> bool {
+        let due = self
+            .refreshed
+            .is_none_or(|last| last.elapsed() >= REFRESH_INTERVAL);
+        if due {
+            self.refreshed = Some(Instant::now());
+        }
+        due && self.resolver.refresh()
     }
 
     fn copy(&mut self, packet: &[u8]) -> Bytes {
@@ -105,16 +162,16 @@ impl Pipeline {
         self.block.split().freeze()
     }
 
-    fn name(&mut self, padded: [u8; 16]) -> Arc<str> {
-        if let Some(name) = self.names.get(&padded) {
+    fn name(&mut self, name: &[u8]) -> Arc<str> {
+        if let Some(name) = self.names.get(name) {
             return Arc::clone(name);
         }
         if self.names.len() >= MAX_NAMES {
             self.names.clear();
         }
-        let name: Arc<str> = text(&padded).into();
-        self.names.insert(padded, Arc::clone(&name));
-        name
+        let text: Arc<str> = String::from_utf8_lossy(name).into();
+        self.names.insert(name.into(), Arc::clone(&text));
+        text
     }
 }
 
@@ -133,16 +190,28 @@ impl Clock {
         }
     }
 
-    fn wall_time(self, monotonic_ns: u64) -> SystemTime {
-        let ns = self.offset_ns + i128::from(monotonic_ns);
-        let distance = Duration::from_nanos(u64::try_from(ns.unsigned_abs()).unwrap_or(u64::MAX));
-        let moved = if ns < 0 {
-            SystemTime::UNIX_EPOCH.checked_sub(distance)
-        } else {
-            SystemTime::UNIX_EPOCH.checked_add(distance)
-        };
-        moved.unwrap_or(SystemTime::UNIX_EPOCH)
+    /// Monotonic nanoseconds and wall-clock time.
+    fn both(self, time: Time) -> (u64, SystemTime) {
+        match time {
+            Time::Monotonic(ns) => (ns, wall_time(self.offset_ns + i128::from(ns))),
+            Time::Wall(ns) => {
+                let monotonic = i128::from(ns) - self.offset_ns;
+                (u64::try_from(monotonic).unwrap_or(0), wall_time(ns.into()))
+            }
+            Time::Both { monotonic, wall } => (monotonic, wall_time(wall.into())),
+        }
     }
+}
+
+/// The wall-clock time at so many nanoseconds from the epoch.
+fn wall_time(ns: i128) -> SystemTime {
+    let distance = Duration::from_nanos(u64::try_from(ns.unsigned_abs()).unwrap_or(u64::MAX));
+    let moved = if ns < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(distance)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(distance)
+    };
+    moved.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn nanoseconds(clock: ClockId) -> i128 {

@@ -28,8 +28,9 @@ pub struct DropReason {
 #[doc(alias = "skb_drop_reason_subsys")]
 #[non_exhaustive]
 pub struct Subsystem {
-    /// The number, which moves between kernels as the reasons' do.
-    pub number: u32,
+    /// The number, which moves between kernels as the reasons' do. `None` where only the name is
+    /// known: in recorded events.
+    pub number: Option<u32>,
     /// The name as in the kernel without its prefix: `CORE`, `OPENVSWITCH`; `None` if the
     /// kernel names none of this number.
     pub name: Option<Arc<str>>,

@@ -1,6 +1,6 @@
 //! Names for kernel addresses, from `/proc/kallsyms`.
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, backend::SymbolText};
 use std::{
     collections::HashMap,
     fmt,
@@ -249,11 +249,14 @@ pub(crate) struct Locations {
     read: Option<Instant>,
     /// Why it could not be read the last time.
     error: Option<Error>,
+    /// Whether to read the list at all.
+    look_up: bool,
 }
 
 impl Locations {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(look_up: bool) -> Self {
         Self {
+            look_up,
             symbols: Symbols::default(),
             answers: HashMap::new(),
             read: None,
@@ -262,6 +265,9 @@ impl Locations {
     }
 
     pub(crate) fn resolve(&mut self, address: u64) -> Option<Arc<Symbol>> {
+        if !self.look_up {
+            return None;
+        }
         let due = |read: Option<Instant>| read.is_none_or(|read| read.elapsed() >= RELOAD_INTERVAL);
         match self.answers.get(&address) {
             Some(Some(answer)) => return Some(Arc::clone(answer)),
@@ -277,12 +283,33 @@ impl Locations {
             self.read = Some(Instant::now());
             answer = self.symbols.resolve(address);
         }
+        let answer = answer.map(Arc::new);
+        self.remember(address, answer.clone());
+        answer
+    }
+
+    /// What the backend has already, remembered by address.
+    pub(crate) fn told(&mut self, address: Option<u64>, text: SymbolText<'_>) -> Arc<Symbol> {
+        let known = address.and_then(|address| self.answers.get(&address)?.as_ref());
+        if let Some(known) = known.filter(|known| *known.name == *text.name) {
+            return Arc::clone(known);
+        }
+        let symbol = Arc::new(Symbol {
+            name: text.name.into(),
+            module: text.module.map(Into::into),
+            offset: text.offset,
+        });
+        if let Some(address) = address {
+            self.remember(address, Some(Arc::clone(&symbol)));
+        }
+        symbol
+    }
+
+    fn remember(&mut self, address: u64, answer: Option<Arc<Symbol>>) {
         if self.answers.len() >= MAX_ANSWERS {
             self.answers.clear();
         }
-        let answer = answer.map(Arc::new);
-        self.answers.insert(address, answer.clone());
-        answer
+        self.answers.insert(address, answer);
     }
 
     pub(crate) fn error(&self) -> Option<&Error> {

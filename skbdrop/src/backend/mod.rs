@@ -1,13 +1,96 @@
-//! The backends: each turns what the kernel shows of drops into [`RawRecord`]s.
+//! The backends, and what it takes to bring one of your own.
 //!
-//! A folder each, with the same files: `source.rs` has the file descriptors and yields bytes,
-//! `decode.rs` is a pure function from bytes to a record.
+//! A backend turns what the kernel shows of drops into [`Record`]s. Those of this crate are a
+//! folder each, with the same files: `source.rs` has the descriptors and yields bytes, `decode.rs`
+//! is a pure function from bytes to a record.
+//!
+//! # A backend of your own
+//!
+//! Implement [`Source`] and hand it to [`Builder::source`](crate::Builder::source). The monitor waits on
+//! its descriptor, looks up names and symbols, and does the rest.
+//!
+//! ```
+//! use skbdrop::backend::{Reason, Record, Read, Source, Time};
+//! use std::os::fd::{AsFd, BorrowedFd};
+//!
+//! /// Says "nothing was dropped" by never saying anything: a pipe that nobody writes to.
+//! #[derive(Debug)]
+//! struct Quiet(std::io::PipeReader, std::io::PipeWriter);
+//!
+//! impl Source for Quiet {
+//!     fn kind(&self) -> skbdrop::BackendKind {
+//!         skbdrop::BackendKind::Other("quiet")
+//!     }
+//!     fn fd(&self) -> BorrowedFd<'_> {
+//!         self.0.as_fd()
+//!     }
+//!     fn read(&mut self, _: usize, _: &mut dyn FnMut(Record<'_>)) -> skbdrop::Result<Read> {
+//!         Ok(Read::default())
+//!     }
+//!     fn lost(&self) -> skbdrop::Result<u64> {
+//!         Ok(0)
+//!     }
+//!     fn stop(&mut self) {}
+//! }
+//!
+//! let (reader, writer) = std::io::pipe().expect("a pipe");
+//! let mut monitor = skbdrop::Monitor::builder().source(Quiet(reader, writer)).build()?;
+//! assert!(monitor.next_batch(1)?.is_empty());
+//! # Ok::<(), skbdrop::Error>(())
+//! ```
 
 #[cfg(feature = "ebpf")]
-pub(crate) mod ebpf;
+mod ebpf;
+mod record;
+mod settings;
 
-use crate::{BackendKind, Error, ErrorKind, Result, btf::DropTypes, record::RawRecord};
+pub use record::{Reason, Record, SymbolText, Time};
+pub(crate) use settings::Settings;
+
+use crate::{BackendKind, Error, ErrorKind, Resolver, Result};
 use std::{fmt, os::fd::BorrowedFd, str::FromStr};
+
+/// What a backend is to the monitor: a descriptor to wait on, and records when it is readable.
+///
+/// It is object safe. All calls come from whoever uses the monitor, one at a time.
+pub trait Source: Send + fmt::Debug {
+    /// Which backend it is.
+    fn kind(&self) -> BackendKind;
+
+    /// Becomes readable when there are records, or the end. It stays the same for the source's life.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// Hands at most `max` records to `sink`, in order of time, without waiting. To hand out none means
+    /// that there are none until the descriptor is readable again.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the monitor's stream. Records that cannot be decoded are not errors: they are
+    /// counted in what this returns.
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> Result<Read>;
+
+    /// How many drops were lost since the start, whether or not a record has told it.
+    ///
+    /// # Errors
+    ///
+    /// The count cannot be had.
+    fn lost(&self) -> Result<u64>;
+
+    /// Detaches from the kernel. What is queued can still be read, and then `read` says that it has
+    /// ended.
+    fn stop(&mut self);
+}
+
+/// What one [`Source::read`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// Records that were taken from the queue, decodable or not.
+    pub taken: usize,
+    /// Those of them that could not be decoded.
+    pub undecodable: u64,
+    /// No more will come.
+    pub ended: bool,
+}
 
 /// Which backend to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,7 +116,7 @@ pub enum Backend {
     ///
     /// # What it reports
     ///
-    /// Every field of [`DropEvent`](crate::DropEvent). Software drops only.
+    /// Every field of [`DropEvent`](crate::DropEvent) that is about software drops.
     ///
     /// # Cost
     ///
@@ -56,6 +139,17 @@ impl Backend {
             Self::Netlink => BackendKind::Netlink.name(),
         }
     }
+
+    /// Opens it, with the resolver that suits it.
+    pub(crate) fn open(self, settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
+        match self {
+            Self::Auto | Self::Ebpf => open_ebpf(settings),
+            Self::Perf | Self::Netlink => Err(Error::not_supported(format!(
+                "the backend `{}` is not in this version of skbdrop (use `ebpf`)",
+                self.name()
+            ))),
+        }
+    }
 }
 
 impl FromStr for Backend {
@@ -75,59 +169,21 @@ impl FromStr for Backend {
     }
 }
 
-/// What a backend is to the monitor: a descriptor to wait on, and records when it is readable.
-pub(crate) trait Source: Send + fmt::Debug {
-    /// Which backend it is.
-    fn kind(&self) -> BackendKind;
-
-    /// Readable when there are records.
-    fn fd(&self) -> BorrowedFd<'_>;
-
-    /// Hands at most `max` records to `sink`, and never blocks. Says how many it took that could
-    /// not be decoded.
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(RawRecord<'_>)) -> Result<u64>;
-
-    /// How many drops were lost since the start, whether or not an event has told it.
-    fn lost(&self) -> Result<u64>;
-
-    /// Detaches from the kernel. What is queued can still be read.
-    fn stop(&mut self);
-}
-
-/// What a backend is opened with.
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(not(feature = "ebpf"), allow(dead_code))] // without a backend nobody reads them
-pub(crate) struct Settings<'a> {
-    pub(crate) types: &'a DropTypes,
-    /// `types` come from the running kernel's own BTF, so their numbers are the kernel's.
-    pub(crate) kernel_btf: bool,
-    /// Bytes of each packet.
-    pub(crate) snap_len: u32,
-    /// Bytes of buffer; a power of two of at least a page.
-    pub(crate) buffer_size: u32,
-}
-
-impl Backend {
-    /// Opens it.
-    pub(crate) fn open(self, settings: Settings<'_>) -> Result<Box<dyn Source>> {
-        match self {
-            Self::Auto | Self::Ebpf => open_ebpf(settings),
-            Self::Perf | Self::Netlink => Err(Error::not_supported(format!(
-                "the backend `{}` is not in this version of skbdrop (use `ebpf`)",
-                self.name()
-            ))),
-        }
-    }
-}
-
 #[cfg(feature = "ebpf")]
-fn open_ebpf(settings: Settings<'_>) -> Result<Box<dyn Source>> {
-    Ok(Box::new(ebpf::EbpfSource::open(settings)?))
+fn open_ebpf(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
+    let source = ebpf::EbpfSource::open(settings)?;
+    Ok((Box::new(source), settings.resolver()?))
 }
 
 #[cfg(not(feature = "ebpf"))]
-fn open_ebpf(_: Settings<'_>) -> Result<Box<dyn Source>> {
-    Err(Error::not_supported(
-        "no backend is in this build of skbdrop (enable the feature `ebpf`)",
+fn open_ebpf(_: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
+    Err(absent("ebpf"))
+}
+
+/// A backend that was left out of the build.
+#[cfg_attr(feature = "ebpf", expect(dead_code))]
+fn absent(feature: &str) -> Error {
+    Error::not_supported(format!(
+        "the backend `{feature}` is not in this build of skbdrop (enable the feature `{feature}`)"
     ))
 }

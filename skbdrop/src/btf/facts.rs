@@ -1,6 +1,6 @@
 //! What the pruned BTF says about drops, read through `btf-rs`. The only file that names it.
 
-use super::prune::prune;
+use super::prune::{Pruned, prune, prune_split};
 use crate::{Error, Result};
 use btf_rs::{Btf, BtfType, Member, Type};
 use std::fmt;
@@ -50,7 +50,15 @@ impl fmt::Debug for DropTypes {
 impl DropTypes {
     /// Reads raw BTF that stands alone.
     pub(crate) fn parse(raw: &[u8]) -> Result<Self> {
-        let pruned = prune(raw)?;
+        Self::read(&prune(raw)?)
+    }
+
+    /// Reads a module's raw BTF, split from `base`; its enums alone.
+    pub(crate) fn parse_module(raw: &[u8], base: &[u8]) -> Result<Self> {
+        Self::read(&prune_split(raw, base)?)
+    }
+
+    fn read(pruned: &Pruned) -> Result<Self> {
         let btf = Btf::from_bytes(&pruned.bytes).map_err(btf_error)?;
         Ok(Self {
             btf,

@@ -14,18 +14,23 @@ pub use prune::{Pruned, prune};
 
 use crate::{Error, Result, sys};
 use object::{Object as _, ObjectSection as _};
-use std::{fs, path::Path};
+use std::{collections::HashSet, ffi::OsString, fs, path::Path};
 
 /// Where the running kernel shows its BTF, since Linux 5.4 with `CONFIG_DEBUG_INFO_BTF`.
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+/// Where it shows its modules' beside it, since Linux 5.11.
+const MODULES: &str = "/sys/kernel/btf";
 
 /// Reads the running kernel's BTF. The file is mapped where the kernel can (since 6.16),
 /// else copied.
 pub(crate) fn from_kernel() -> Result<DropTypes> {
+    with_kernel_btf(|btf| DropTypes::parse(btf).map_err(|e| in_file(Path::new(KERNEL_BTF), e)))
+}
+
+fn with_kernel_btf<T>(read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
     let path = Path::new(KERNEL_BTF);
-    let parse = |bytes: &[u8]| DropTypes::parse(bytes).map_err(|e| in_file(path, e));
     if let Some(mapped) = sys::map_kernel_btf(path) {
-        return parse(&mapped);
+        return read(&mapped);
     }
     let bytes = fs::read(path).map_err(|e| {
         Error::io(
@@ -36,7 +41,33 @@ pub(crate) fn from_kernel() -> Result<DropTypes> {
             e,
         )
     })?;
-    parse(&bytes)
+    read(&bytes)
+}
+
+/// Reads the enums of those of the running kernel's modules that are not in `seen` yet, and puts them
+/// there. What cannot be read is passed over: it costs only its own names.
+pub(crate) fn new_module_enums(seen: &mut HashSet<OsString>) -> Vec<EnumFacts> {
+    let Ok(folder) = fs::read_dir(MODULES) else {
+        return Vec::new();
+    };
+    let names = folder.filter_map(|entry| Some(entry.ok()?.file_name()));
+    let new: Vec<OsString> = names
+        .filter(|name| name != "vmlinux" && !seen.contains(name))
+        .collect();
+    if new.is_empty() {
+        return Vec::new();
+    }
+    seen.extend(new.iter().cloned());
+    with_kernel_btf(|base| {
+        let enums = |name: &OsString| {
+            let module = fs::read(Path::new(MODULES).join(name)).ok()?;
+            DropTypes::parse_module(&module, base)
+                .and_then(|types| types.enums())
+                .ok()
+        };
+        Ok(new.iter().filter_map(enums).flatten().collect())
+    })
+    .unwrap_or_default()
 }
 
 /// Reads BTF from a file: raw BTF, or an ELF file (vmlinux) with a `.BTF` section.

@@ -69,9 +69,17 @@ pub struct Pruned {
 /// [`InvalidData`](crate::ErrorKind::InvalidData) if `btf` is not raw BTF that stands alone,
 /// or is truncated.
 pub fn prune(btf: &[u8]) -> Result<Pruned> {
-    let original = Original::index(btf)?;
+    copy(&Original::index(btf, None)?)
+}
+
+/// The same for the enums of a module, whose BTF refers to strings of vmlinux's, `base`.
+pub(super) fn prune_split(btf: &[u8], base: &[u8]) -> Result<Pruned> {
+    copy(&Original::index(btf, Some(&Original::sections(base)?))?)
+}
+
+fn copy(original: &Original<'_>) -> Result<Pruned> {
     let mut pruner = Pruner {
-        original: &original,
+        original,
         numbers: BTreeMap::new(),
         queue: Vec::new(),
     };
@@ -94,6 +102,10 @@ struct Original<'a> {
     big_endian: bool,
     types: &'a [u8],
     strings: &'a [u8],
+    /// The strings of the BTF that this one is split from. The own ones count on from there.
+    base_strings: &'a [u8],
+    /// Only enums: what a split BTF's other types refer to is in its base.
+    split: bool,
     /// Offset in `types` of type N+1.
     offsets: Vec<u32>,
     roots: Vec<u32>,
@@ -101,7 +113,18 @@ struct Original<'a> {
 }
 
 impl<'a> Original<'a> {
-    fn index(btf: &'a [u8]) -> Result<Self> {
+    fn index(btf: &'a [u8], base: Option<&Self>) -> Result<Self> {
+        let mut original = Self::sections(btf)?;
+        if let Some(base) = base {
+            original.base_strings = base.strings;
+            original.split = true;
+        }
+        original.scan()?;
+        Ok(original)
+    }
+
+    /// Checks the header and finds the sections.
+    fn sections(btf: &'a [u8]) -> Result<Self> {
         if btf.len() < HEADER_LEN {
             return Err(Error::invalid_data(format!(
                 "BTF is truncated: {} bytes are less than its header",
@@ -136,16 +159,16 @@ impl<'a> Original<'a> {
                 ))),
             }
         };
-        let mut original = Self {
+        Ok(Self {
             big_endian,
             types: section(word(8), word(12), "type")?,
             strings: section(word(16), word(20), "string")?,
+            base_strings: &[],
+            split: false,
             offsets: Vec::new(),
             roots: Vec::new(),
             tracepoint: None,
-        };
-        original.scan()?;
-        Ok(original)
+        })
     }
 
     fn scan(&mut self) -> Result<()> {
@@ -166,8 +189,8 @@ impl<'a> Original<'a> {
                 _ => continue,
             };
             let wanted = match ty.kind {
-                KIND_STRUCT => STRUCTS.contains(&name),
-                KIND_TYPEDEF => name == TRACEPOINT,
+                KIND_STRUCT => !self.split && STRUCTS.contains(&name),
+                KIND_TYPEDEF => !self.split && name == TRACEPOINT,
                 _ => name.ends_with(REASONS) || name == SUBSYSTEMS,
             };
             if wanted {
@@ -230,7 +253,11 @@ impl<'a> Original<'a> {
     }
 
     fn string(&self, offset: u32) -> Result<&'a [u8]> {
-        let rest = self.strings.get(offset as usize..);
+        let offset = offset as usize;
+        let rest = match offset.checked_sub(self.base_strings.len()) {
+            Some(own) => self.strings.get(own..),
+            None => self.base_strings.get(offset..),
+        };
         rest.and_then(|rest| Some(&rest[..rest.iter().position(|&byte| byte == 0)?]))
             .ok_or_else(|| {
                 Error::invalid_data(format!(

@@ -1,6 +1,6 @@
 //! An event as one line that a person reads.
 
-use super::{DropEvent, Location};
+use super::{DropEvent, Location, Origin};
 use std::fmt;
 
 impl fmt::Display for DropEvent {
@@ -12,6 +12,7 @@ impl fmt::Display for DropEvent {
             Some(reason) => write!(f, " {reason}")?,
             None => f.write_str(" dropped")?,
         }
+
         write!(f, " at {}", self.location)?;
         if let Some(protocol) = self.protocol {
             write!(f, ", {protocol}")?;
@@ -38,6 +39,12 @@ impl fmt::Display for DropEvent {
         }
         if let (Some(comm), Some(pid)) = (&self.comm, self.pid) {
             write!(f, ", in {}:{pid}", Printable(comm))?;
+        }
+        if let Origin::Hardware { trap, group } = &self.origin {
+            write!(f, ", by hardware: {trap} ({group})")?;
+        }
+        if self.count > 1 {
+            write!(f, ", {} times", self.count)?;
         }
         if self.lost_before > 0 {
             write!(f, " ({} lost before)", self.lost_before)?;

@@ -9,6 +9,7 @@ pub(crate) use packet::Headers;
 pub use packet::{Endpoint, EtherType, IpProtocol, Layer, Packet};
 
 use crate::{DropReason, Symbol};
+use bytes::Bytes;
 use std::{sync::Arc, time::SystemTime};
 
 /// One socket buffer that the kernel dropped.
@@ -71,6 +72,12 @@ pub struct DropEvent {
     pub rx_sk_address: Option<u64>,
     /// Whether software or hardware dropped it.
     pub origin: Origin,
+    /// For drops in hardware, what the rule that dropped it was given by whoever made it
+    /// (`NET_DM_ATTR_FLOW_ACTION_COOKIE`, since Linux 5.7).
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize::bytes"))]
+    pub flow_action_cookie: Option<Bytes>,
+    /// How many drops this event stands for: 1, but for the netlink backend's summary mode.
+    pub count: u64,
     /// Which backend saw it.
     pub backend: BackendKind,
     /// How many drops were lost between this event and the one before, since the reader was
@@ -110,15 +117,17 @@ pub struct NetNs {
 pub enum Origin {
     /// The kernel.
     Software,
+    /// A device, which told the kernel of it by a devlink trap. Only the netlink backend sees these.
+    Hardware {
+        /// The trap's name, for example `blackhole_route`.
+        trap: Arc<str>,
+        /// The trap's group, for example `l3_drops`.
+        group: Arc<str>,
+    },
 }
 
 /// The backends that can see a drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(rename_all = "lowercase")
-)]
 #[non_exhaustive]
 pub enum BackendKind {
     /// An eBPF program on the tracepoint `skb:kfree_skb`.
@@ -127,16 +136,22 @@ pub enum BackendKind {
     Perf,
     /// Generic netlink's `NET_DM`, the kernel's `drop_monitor`.
     Netlink,
+    /// Recorded events, played again.
+    Replay,
+    /// A backend from outside of this crate, by its name.
+    Other(&'static str),
 }
 
 impl BackendKind {
-    /// `ebpf`, `perf` or `netlink`.
+    /// `ebpf`, `perf`, `netlink`, `replay`, or the name of one from outside.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Ebpf => "ebpf",
             Self::Perf => "perf",
             Self::Netlink => "netlink",
+            Self::Replay => "replay",
+            Self::Other(name) => name,
         }
     }
 }

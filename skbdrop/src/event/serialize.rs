@@ -1,7 +1,8 @@
 //! How the parts of an event serialise where the derived way would not do.
 
 use super::{Endpoint, Location, Packet};
-use crate::DropReason;
+use crate::{BackendKind, DropReason};
+use bytes::Bytes;
 use serde::{
     Serialize,
     ser::{SerializeStruct as _, Serializer},
@@ -24,6 +25,23 @@ pub(super) fn address<S: Serializer>(
     match address {
         Some(address) => serializer.collect_str(&format_args!("{address:#x}")),
         None => serializer.serialize_none(),
+    }
+}
+
+/// Hexadecimal text.
+pub(super) fn bytes<S: Serializer>(
+    bytes: &Option<Bytes>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => Hex(bytes).serialize(serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+impl Serialize for BackendKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
     }
 }
 

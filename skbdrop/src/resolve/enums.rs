@@ -34,7 +34,7 @@ impl Names {
                 // The last enumerator only counts them.
                 if name != "NUM" {
                     names.subsystems.push(Subsystem {
-                        number: *value as u32,
+                        number: Some(*value as u32),
                         name: Some(name.into()),
                     });
                 }
@@ -48,14 +48,19 @@ impl Names {
                 names.push(name, *value);
             }
         }
+        names.add(enums);
+        names
+    }
+
+    /// Adds the subsystems' enums among these.
+    pub(super) fn add(&mut self, enums: &[EnumFacts]) {
         for other in enums
             .iter()
             .filter(|e| e.name != CORE && e.name != SUBSYSTEMS)
         {
-            names.push_subsystem(other);
+            self.push_subsystem(other);
         }
-        names.index();
-        names
+        self.index();
     }
 
     /// From the pairs of the tracepoint's `print fmt`.
@@ -126,9 +131,12 @@ impl Names {
         let number = (raw & self.mask) >> self.mask.trailing_zeros();
         let known = self
             .subsystems
-            .binary_search_by_key(&number, |known| known.number);
+            .binary_search_by_key(&Some(number), |known| known.number);
         let name = known.ok().and_then(|at| self.subsystems[at].name.clone());
-        Some(Subsystem { number, name })
+        Some(Subsystem {
+            number: Some(number),
+            name,
+        })
     }
 
     pub(super) fn subsystems(&self) -> impl Iterator<Item = &Subsystem> + '_ {

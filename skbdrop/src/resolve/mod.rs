@@ -4,7 +4,7 @@ mod enums;
 
 use crate::{DropReason, Result, Subsystem, btf, tracefs};
 use enums::Names;
-use std::path::Path;
+use std::{collections::HashSet, ffi::OsString, path::Path};
 
 /// Names drop reasons as one kernel defines them.
 ///
@@ -22,6 +22,9 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct Resolver {
     names: Names,
+    /// The modules of the running kernel that were looked at; `None` if the names are not the
+    /// running kernel's.
+    modules: Option<HashSet<OsString>>,
 }
 
 impl Resolver {
@@ -31,7 +34,7 @@ impl Resolver {
     ///
     /// The kernel shows no BTF (`CONFIG_DEBUG_INFO_BTF`), or one that cannot be read.
     pub fn from_kernel() -> Result<Self> {
-        Self::from_types(&btf::from_kernel()?)
+        Ok(Self::from_types(&btf::from_kernel()?)?.follow_kernel())
     }
 
     /// Reads names from a file: raw BTF as in `/sys/kernel/btf`, or a vmlinux with a `.BTF`
@@ -71,6 +74,7 @@ impl Resolver {
     pub fn from_format(text: &str) -> Result<Self> {
         Ok(Self {
             names: Names::from_symbols(tracefs::reason_symbols(text)?),
+            modules: None,
         })
     }
 
@@ -79,13 +83,37 @@ impl Resolver {
     pub fn empty() -> Self {
         Self {
             names: Names::default(),
+            modules: None,
         }
     }
 
     pub(crate) fn from_types(types: &btf::DropTypes) -> Result<Self> {
         Ok(Self {
             names: Names::from_enums(&types.enums()?),
+            modules: None,
         })
+    }
+
+    /// The names are the running kernel's, so its modules have more.
+    pub(crate) fn follow_kernel(mut self) -> Self {
+        self.modules = Some(HashSet::new());
+        self
+    }
+
+    /// Reads the reasons of modules that were loaded since the last time; openvswitch's and mac80211's
+    /// are there. Names once read stay, as a module that is gone may have left events behind.
+    /// Says whether there was anything to read. A [`Monitor`](crate::Monitor) does this by itself when it
+    /// meets a number without a name.
+    ///
+    /// Only a resolver of the running kernel's BTF does it; a module with unreadable BTF costs only
+    /// its own names.
+    pub fn refresh(&mut self) -> bool {
+        let Some(seen) = &mut self.modules else {
+            return false;
+        };
+        let enums = btf::new_module_enums(seen);
+        self.names.add(&enums);
+        !enums.is_empty()
     }
 
     /// The reason that this kernel means by `raw`. Allocates nothing.

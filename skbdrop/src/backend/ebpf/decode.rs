@@ -1,6 +1,9 @@
 //! From the bytes that the eBPF program wrote to a record. Pure: no descriptor, no clock.
 
-use crate::{Error, Layer, Origin, Result, record::RawRecord};
+use crate::{
+    Error, Layer, Result,
+    backend::record::{Reason, Record as Drop, Time, until_nul},
+};
 use skbdrop_ebpf::{HEADER_NOT_SET, NAME_LEN, Record, flags};
 use std::mem::offset_of;
 
@@ -13,7 +16,7 @@ const VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 /// One record, with what is only good to the source.
 #[derive(Debug)]
 pub(super) struct Decoded<'a> {
-    pub(super) record: RawRecord<'a>,
+    pub(super) record: Drop<'a>,
     /// Records lost on this CPU since the program was loaded.
     pub(super) lost_on_cpu: u64,
     pub(super) cpu: u32,
@@ -31,9 +34,7 @@ macro_rules! field {
     }};
     ($fields:expr, $field:ident) => {{
         const AT: usize = offset_of!(Record, $field);
-        let mut bytes = [0; NAME_LEN];
-        bytes.copy_from_slice(&$fields.0[AT..AT + NAME_LEN]);
-        bytes
+        until_nul(&$fields.0[AT..AT + NAME_LEN])
     }};
 }
 
@@ -69,27 +70,23 @@ pub(super) fn decode(item: &[u8]) -> Result<Decoded<'_>> {
     let before_data = i64::from(data) - i64::from(place.start);
     let length = i64::from(field!(fields, len: u32)) + before_data;
     let interface = Interface::of(&fields, known);
-    let record = RawRecord {
-        monotonic_ns: field!(fields, timestamp_ns: u64),
-        reason: has(flags::REASON).then_some(field!(fields, reason: u32)),
-        location: Some(field!(fields, location: u64)),
-        skb_address: Some(field!(fields, skb: u64)),
-        rx_sk_address: Some(field!(fields, rx_sk: u64)).filter(|&address| address != 0),
-        protocol: protocol.map(u16::from_be_bytes),
-        packet,
-        layer,
-        network_offset: usize::from(place.network).checked_sub(place.start as usize),
-        original_length: u32::try_from(length).ok().filter(|_| has(flags::SKB)),
-        ifindex: interface.index,
-        ifname: interface.name,
-        netns: interface.netns,
-        cpu: Some(cpu),
-        pid: Some(field!(fields, pid: u32)),
-        tid: Some(field!(fields, tid: u32)),
-        comm: Some(field!(fields, comm)),
-        origin: Origin::Software,
-        lost_before: 0,
-    };
+    let mut record = Drop::new(Time::Monotonic(field!(fields, timestamp_ns: u64)));
+    record.reason = has(flags::REASON).then_some(Reason::Number(field!(fields, reason: u32)));
+    record.location = Some(field!(fields, location: u64));
+    record.skb_address = Some(field!(fields, skb: u64));
+    record.rx_sk_address = Some(field!(fields, rx_sk: u64)).filter(|&address| address != 0);
+    record.protocol = protocol.map(u16::from_be_bytes);
+    record.packet = packet;
+    record.layer = layer;
+    record.network_offset = usize::from(place.network).checked_sub(place.start as usize);
+    record.original_length = u32::try_from(length).ok().filter(|_| has(flags::SKB));
+    record.ifindex = interface.index;
+    record.ifname = interface.name;
+    record.netns = interface.netns;
+    record.cpu = Some(cpu);
+    record.pid = Some(field!(fields, pid: u32));
+    record.tid = Some(field!(fields, tid: u32));
+    record.comm = Some(field!(fields, comm));
     Ok(Decoded {
         record,
         lost_on_cpu: field!(fields, lost: u64),
@@ -127,18 +124,18 @@ impl Place {
 }
 
 /// The interface and the namespace, as far as they can be trusted.
-struct Interface {
+struct Interface<'a> {
     index: Option<u32>,
-    name: Option<[u8; NAME_LEN]>,
+    name: Option<&'a [u8]>,
     netns: Option<u32>,
 }
 
-impl Interface {
+impl<'a> Interface<'a> {
     /// Neither pointer says by itself what it is. `skb->dev` is not always a device: TCP's
     /// queues and UDP's receive path overlay the field. `skb->sk` is the sender's socket until the
     /// network layer takes the packet in, in the sender's namespace. Together with the index that
     /// the packet came in by, which the skb holds apart, they can be told.
-    fn of(fields: &Fields<'_>, known: u32) -> Self {
+    fn of(fields: &Fields<'a>, known: u32) -> Self {
         let has = |wanted: u32| known & wanted == wanted;
         let iif = Some(field!(fields, iif: u32)).filter(|&index| has(flags::IIF) && index != 0);
         let sk_netns = has(flags::SK_NETNS).then_some(field!(fields, sk_netns: u32));
@@ -146,7 +143,7 @@ impl Interface {
         let index = field!(fields, dev_ifindex: u32);
         let dev_netns = field!(fields, dev_netns: u32);
         let dev =
-            (has(flags::DEV | flags::DEV_NETNS) && index != 0 && dev_netns != 0 && is_name(&name))
+            (has(flags::DEV | flags::DEV_NETNS) && index != 0 && dev_netns != 0 && is_name(name))
                 .then_some(Device {
                     index,
                     netns: dev_netns,
@@ -180,14 +177,8 @@ struct Device {
 }
 
 /// Whether the kernel would take this for an interface's name (`dev_valid_name` in
-/// `net/core/dev.c`): not empty, terminated, without slash, colon and space.
-fn is_name(name: &[u8; NAME_LEN]) -> bool {
-    let len = name.iter().position(|&byte| byte == 0);
-    len.is_some_and(|len| {
-        let text = &name[..len];
-        !text.is_empty()
-            && !text
-                .iter()
-                .any(|byte| matches!(byte, b'/' | b':') || byte.is_ascii_whitespace())
-    })
+/// `net/core/dev.c`): not empty, shorter than its array, without slash, colon and space.
+fn is_name(name: &[u8]) -> bool {
+    let bad = |byte: &u8| matches!(byte, b'/' | b':') || byte.is_ascii_whitespace();
+    !name.is_empty() && name.len() < NAME_LEN && !name.iter().any(bad)
 }

@@ -3,8 +3,7 @@
 use super::{config::KernelConfig, decode::decode, object};
 use crate::{
     BackendKind, Error, ErrorKind, Result,
-    backend::{Settings, Source},
-    record::RawRecord,
+    backend::{Read, Record, Settings, Source},
     sys::bpf::{self, ProgramType},
 };
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
@@ -41,8 +40,8 @@ pub(crate) struct EbpfSource {
 
 impl EbpfSource {
     /// Loads and attaches the program.
-    pub(crate) fn open(settings: Settings<'_>) -> Result<Self> {
-        let kernel = KernelConfig::new(settings.types, settings.snap_len)?;
+    pub(crate) fn open(settings: &Settings) -> Result<Self> {
+        let kernel = KernelConfig::new(settings.types()?, settings.snap_len)?;
         let mut object = Object::parse(object::OBJECT).map_err(bad_object)?;
         let config = kernel.config.to_bytes();
         let globals = HashMap::from([(object::CONFIG, (&config[..], true))]);
@@ -51,7 +50,7 @@ impl EbpfSource {
         relocate(&mut object, &maps)?;
 
         let mut programs = vec![(ProgramType::RawTracepoint, object::RAW_TP)];
-        if settings.kernel_btf {
+        if settings.has_kernel_btf() {
             programs.insert(
                 0,
                 (ProgramType::TpBtf(kernel.tracepoint_id), object::TP_BTF),
@@ -92,15 +91,16 @@ impl Source for EbpfSource {
         self.ring.as_fd()
     }
 
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(RawRecord<'_>)) -> Result<u64> {
-        let mut undecodable = 0;
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> Result<Read> {
+        let mut read = Read::default();
         // Drops that the kernel did not run the program for belong to no CPU's counter; they
         // are told with the next event.
         let mut untold = None;
-        for _ in 0..max {
+        while read.taken < max {
             let Some(item) = self.ring.next() else { break };
+            read.taken += 1;
             let Ok(mut decoded) = decode(&item) else {
-                undecodable += 1;
+                read.undecodable += 1;
                 continue;
             };
             let untold = untold.get_or_insert_with(|| {
@@ -119,7 +119,8 @@ impl Source for EbpfSource {
             }
             sink(decoded.record);
         }
-        Ok(undecodable)
+        read.ended = self.attachment.is_none() && read.taken < max;
+        Ok(read)
     }
 
     fn lost(&self) -> Result<u64> {

@@ -1,0 +1,49 @@
+//! What a backend is opened with.
+
+use crate::{
+    Resolver, Result,
+    btf::{self, DropTypes},
+};
+use std::{cell::OnceCell, path::PathBuf};
+
+/// The builder's settings, checked, and the kernel's types, read when first needed.
+#[derive(Debug, Default)]
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code))] // without a backend nobody reads them
+pub(crate) struct Settings {
+    /// BTF to use instead of the kernel's own.
+    pub(crate) btf_file: Option<PathBuf>,
+    /// Bytes of each packet.
+    pub(crate) snap_len: u32,
+    /// Bytes of buffer; a power of two of at least a page.
+    pub(crate) buffer_size: u32,
+    pub(crate) types: OnceCell<DropTypes>,
+}
+
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code))]
+impl Settings {
+    /// Whether the types are numbered as the running kernel numbers them.
+    pub(crate) fn has_kernel_btf(&self) -> bool {
+        self.btf_file.is_none()
+    }
+
+    pub(crate) fn types(&self) -> Result<&DropTypes> {
+        if let Some(types) = self.types.get() {
+            return Ok(types);
+        }
+        let types = match &self.btf_file {
+            Some(path) => btf::from_file(path)?,
+            None => btf::from_kernel()?,
+        };
+        Ok(self.types.get_or_init(|| types))
+    }
+
+    /// Names from these types.
+    pub(crate) fn resolver(&self) -> Result<Resolver> {
+        let resolver = Resolver::from_types(self.types()?)?;
+        Ok(if self.has_kernel_btf() {
+            resolver.follow_kernel()
+        } else {
+            resolver
+        })
+    }
+}
