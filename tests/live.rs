@@ -1,28 +1,17 @@
-//! The monitor on real drops, made in network namespaces of the test's own.
+//! What the eBPF backend says of real drops, made in network namespaces of the test's own.
 #![allow(clippy::unwrap_used)] // tests panic
 
-use futures::StreamExt as _;
-use skbdrop::{Backend, BackendKind, DropEvent, Layer, Monitor};
+use skbdrop::{BackendKind, Layer, Monitor};
 use std::{
-    collections::HashSet,
     net::UdpSocket,
-    process::Command,
     time::{Duration, SystemTime},
 };
 use support::{
     collect, drain,
     drops::{CLOSED, Lab, flood},
-    monotonic_ns,
+    is_flood, monotonic_ns,
     netns::NetNs,
 };
-
-/// Datagrams of the floods, as many as the machine drops in some two seconds.
-const FLOOD: usize = 300_000;
-
-fn is_flood(event: &DropEvent, netns: u32) -> bool {
-    event.netns.is_some_and(|it| it.inode == netns)
-        && event.dst.and_then(|dst| dst.port) == Some(CLOSED)
-}
 
 #[test]
 #[ignore = "needs root to load eBPF: cargo xtask test"]
@@ -154,69 +143,6 @@ fn snap_length_bounds_the_bytes() {
 
 #[test]
 #[ignore = "needs root to load eBPF: cargo xtask test"]
-fn each_of_300_000_drops_is_delivered_or_counted() {
-    let netns = NetNs::new();
-    let mut monitor = Monitor::builder().build().unwrap();
-    let inode = netns.inode;
-    let flooding = std::thread::spawn(move || netns.run(|| flood(FLOOD)));
-    let (mut delivered, mut told) = (0, 0);
-    while !flooding.is_finished() {
-        if let Some(event) = monitor.next_timeout(Duration::from_millis(10)).unwrap() {
-            delivered += usize::from(is_flood(&event, inode));
-            told += event.lost_before;
-        }
-    }
-    flooding.join().unwrap();
-    for event in drain(&mut monitor) {
-        delivered += usize::from(is_flood(&event, inode));
-        told += event.lost_before;
-    }
-    let stats = monitor.stats().unwrap();
-    println!(
-        "delivered {delivered}, lost {}, of which {told} were told by an event",
-        stats.lost
-    );
-    assert_eq!(delivered as u64 + stats.lost, FLOOD as u64);
-    assert_eq!(stats.undecodable, 0);
-    assert!(told <= stats.lost);
-}
-
-#[test]
-#[ignore = "needs root to load eBPF: cargo xtask test"]
-fn each_drop_is_delivered_or_counted_with_a_consumer_that_sleeps() {
-    let netns = NetNs::new();
-    let mut monitor = Monitor::builder().buffer_size(1 << 16).build().unwrap();
-    let inode = netns.inode;
-    let flooding = std::thread::spawn(move || netns.run(|| flood(FLOOD)));
-    let mut delivered = 0;
-    let (mut told, mut taken) = (0, 0);
-    while !flooding.is_finished() {
-        for event in monitor.next_batch(100).unwrap() {
-            delivered += usize::from(is_flood(&event, inode));
-            told += event.lost_before;
-            taken += 1;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    flooding.join().unwrap();
-    for event in drain(&mut monitor) {
-        delivered += usize::from(is_flood(&event, inode));
-        told += event.lost_before;
-        taken += 1;
-    }
-    let stats = monitor.stats().unwrap();
-    println!(
-        "delivered {delivered}, lost {}, of which {told} were told by an event",
-        stats.lost
-    );
-    assert!(stats.lost > 0, "the consumer was meant to be too slow");
-    assert_eq!(delivered as u64 + stats.lost, FLOOD as u64);
-    assert_eq!(stats.received, taken);
-    assert!(told <= stats.lost && told > 0);
-}
-
-#[test]
-#[ignore = "needs root to load eBPF: cargo xtask test"]
 fn shuffled_btf_gives_the_shuffled_names_live() {
     let netns = NetNs::new();
     let whole = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
@@ -279,181 +205,6 @@ fn a_reason_that_no_enum_has_is_shown_as_a_number() {
         event.to_string().contains(&format!(" {number} at ")),
         "{event}"
     );
-}
-
-/// Makes drops while the stream is polled, and expects them all, in order.
-async fn stream_delivers(mut monitor: Monitor, netns: NetNs) {
-    let count = 3000;
-    let inode = netns.inode;
-    let sending = std::thread::spawn(move || {
-        for _ in 0..3 {
-            netns.run(move || flood(count / 3));
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    });
-    let mut last = 0;
-    let mut seen = 0;
-    while seen < count {
-        let event = monitor.next().await.unwrap().unwrap();
-        if is_flood(&event, inode) {
-            assert!(event.timestamp_ns >= last, "out of order");
-            last = event.timestamp_ns;
-            seen += 1;
-        }
-    }
-    sending.join().unwrap();
-    monitor.stop();
-    while let Some(event) = monitor.next().await {
-        assert!(!is_flood(&event.unwrap(), inode), "more than was sent");
-    }
-    assert!(
-        monitor.next().await.is_none(),
-        "an ended stream stays ended"
-    );
-}
-
-#[test]
-#[ignore = "needs root to load eBPF: cargo xtask test"]
-fn stream_under_tokio() {
-    for runtime in [
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap(),
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap(),
-    ] {
-        runtime.block_on(async {
-            let monitor = Monitor::builder().build().unwrap();
-            let deadline = Duration::from_secs(30);
-            tokio::time::timeout(deadline, stream_delivers(monitor, NetNs::new()))
-                .await
-                .unwrap();
-        });
-    }
-}
-
-#[test]
-#[ignore = "needs root to load eBPF: cargo xtask test"]
-fn stream_under_another_executor() {
-    let monitor = Monitor::builder().build().unwrap();
-    futures::executor::block_on(stream_delivers(monitor, NetNs::new()));
-    // In a pool the task moves between threads.
-    let pool = futures::executor::ThreadPool::builder()
-        .pool_size(2)
-        .create()
-        .unwrap();
-    let monitor = Monitor::builder().build().unwrap();
-    let (done, end) = std::sync::mpsc::channel();
-    pool.spawn_ok(async move {
-        stream_delivers(monitor, NetNs::new()).await;
-        done.send(()).unwrap();
-    });
-    end.recv_timeout(Duration::from_secs(30)).unwrap();
-}
-
-#[test]
-#[ignore = "needs root to load eBPF: cargo xtask test"]
-fn a_flood_does_not_starve_timers_of_the_thread() {
-    let netns = NetNs::new();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let flooding = std::thread::spawn(move || netns.run(|| flood(FLOOD)));
-    runtime.block_on(async {
-        let mut monitor = Monitor::builder().build().unwrap();
-        let start = std::time::Instant::now();
-        tokio::select! {
-            biased;
-            () = tokio::time::sleep(Duration::from_millis(200)) => {}
-            () = async { while let Some(event) = monitor.next().await { event.unwrap(); } } => {}
-        }
-        assert!(
-            start.elapsed() < Duration::from_millis(800),
-            "{:?}",
-            start.elapsed()
-        );
-    });
-    flooding.join().unwrap();
-}
-
-/// Loaded eBPF programs of ours, by `bpftool`.
-fn our_programs() -> usize {
-    let output = Command::new("bpftool")
-        .args(["prog", "show"])
-        .output()
-        .expect("bpftool is there");
-    assert!(output.status.success());
-    String::from_utf8_lossy(&output.stdout)
-        .matches("skbdrop_")
-        .count()
-}
-
-fn open_descriptors() -> HashSet<String> {
-    let folder = std::fs::read_dir("/proc/self/fd").unwrap();
-    folder
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect()
-}
-
-/// Waits for the kernel, which frees programs a little after their last descriptor is closed.
-fn wait_for_programs(count: usize) {
-    let deadline = std::time::Instant::now() + support::PATIENCE;
-    while our_programs() != count {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{} programs instead of {count}",
-            our_programs()
-        );
-        std::thread::yield_now();
-    }
-}
-
-#[test]
-#[ignore = "needs root to load eBPF: cargo xtask test"]
-fn a_dropped_monitor_leaves_nothing() {
-    let before = our_programs();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        // tokio and its driver open theirs once.
-        let mut first = Monitor::builder().build().unwrap();
-        assert!(futures::poll!(first.next()).is_pending() || our_programs() == before + 1);
-        drop(first);
-        let descriptors = open_descriptors();
-        let mut monitor = Monitor::builder().build().unwrap();
-        // Polled once, so that it is registered with the runtime.
-        let _ = futures::poll!(monitor.next());
-        assert_eq!(our_programs(), before + 1);
-        drop(monitor);
-        assert_eq!(open_descriptors(), descriptors);
-    });
-    wait_for_programs(before);
-}
-
-#[test]
-#[ignore = "needs root to load eBPF: cargo xtask test"]
-fn two_monitors_see_the_same() {
-    let netns = NetNs::new();
-    let mut monitors = [
-        Monitor::builder().backend(Backend::Ebpf).build().unwrap(),
-        Monitor::builder().backend(Backend::Auto).build().unwrap(),
-    ];
-    netns.run(|| flood(100));
-    let [first, second] = monitors.each_mut().map(|monitor| {
-        let events = collect(monitor, 100, |event| is_flood(event, netns.inode));
-        events
-            .iter()
-            .map(|event| (event.skb_address, event.location.address))
-            .collect::<Vec<_>>()
-    });
-    assert_eq!(first, second);
 }
 
 #[test]

@@ -229,11 +229,12 @@ fn with_btf(btf: &[u8]) -> skbdrop::Error {
 
 #[test]
 fn backends_that_are_not_there_say_so() {
-    for backend in [Backend::Perf, Backend::Netlink] {
-        let error = Monitor::builder().backend(backend).build().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotSupported);
-        assert!(error.to_string().contains(backend.name()), "{error}");
-    }
+    let error = Monitor::builder()
+        .backend(Backend::Netlink)
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotSupported);
+    assert!(error.to_string().contains("netlink"), "{error}");
     let error = "pcap".parse::<Backend>().unwrap_err();
     assert!(
         error.to_string().contains("auto, ebpf, perf and netlink"),

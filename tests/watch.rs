@@ -128,7 +128,7 @@ fn a_reader_that_leaves_ends_it() {
 
 #[test]
 fn what_is_not_there_is_said() {
-    for backend in ["perf", "netlink"] {
+    for backend in ["netlink"] {
         let output = watch(&["--backend", backend]);
         assert!(!output.status.success());
         let said = text(&output.stderr);

@@ -80,8 +80,7 @@ impl Reactor {
 }
 
 impl Monitor {
-    /// Waits until the backend may have something; what comes between the last read and this is
-    /// seen.
+    /// Asks to be woken when the backend has something.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.reactor.is_none() {
             let fd = self.as_fd().try_clone_to_owned();
@@ -91,6 +90,19 @@ impl Monitor {
         match &self.reactor {
             Some(reactor) => reactor.poll_readable(cx),
             None => Poll::Pending,
+        }
+    }
+
+    /// What is there, or the end.
+    fn poll_now(&mut self) -> Poll<Option<Result<DropEvent>>> {
+        match self.try_next() {
+            Ok(Some(event)) => {
+                self.in_a_row += 1;
+                Poll::Ready(Some(Ok(event)))
+            }
+            Ok(None) if self.is_ended() => Poll::Ready(None),
+            Ok(None) => Poll::Pending,
+            Err(e) => Poll::Ready(Some(Err(e))),
         }
     }
 }
@@ -109,19 +121,20 @@ impl Stream for Monitor {
         }
         // Each turn reads a bounded batch at most and consumes one readiness.
         loop {
-            match self.try_next() {
-                Ok(Some(event)) => {
-                    self.in_a_row += 1;
-                    return Poll::Ready(Some(Ok(event)));
-                }
-                Err(e) => return Poll::Ready(Some(Err(e))),
-                Ok(None) if self.is_ended() => return Poll::Ready(None),
-                Ok(None) => {}
+            if let ready @ Poll::Ready(_) = self.poll_now() {
+                return ready;
             }
             self.in_a_row = 0;
-            if let Err(e) = ready!(self.poll_readable(cx)) {
-                self.end();
-                return Poll::Ready(Some(Err(e)));
+            match self.poll_readable(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(e)) => {
+                    self.end();
+                    return Poll::Ready(Some(Err(e)));
+                }
+                // Now that a wake-up is asked for, look once more. A perf event tells of its
+                // readiness once (`perf_poll` in `kernel/events/core.c`), and to ask for the
+                // wake-up may have been that once.
+                Poll::Pending => return self.poll_now(),
             }
         }
     }

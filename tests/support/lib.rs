@@ -7,11 +7,43 @@ pub mod drops;
 pub mod frames;
 pub mod netns;
 
-use skbdrop::{DropEvent, Monitor};
+use skbdrop::{Backend, DropEvent, Monitor};
 use std::time::{Duration, Instant};
 
 /// How long a drop that was made may take to come out of a monitor.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The backends to test. A test does not find out by itself which of them work here: it would skip
+/// what it should fail. `SKBDROP_BACKENDS` names them, by default those of a kernel without
+/// drop_monitor.
+pub fn backends() -> Vec<Backend> {
+    let names = std::env::var("SKBDROP_BACKENDS").unwrap_or_else(|_| "ebpf,perf".to_owned());
+    names
+        .split(',')
+        .map(|name| name.parse().expect("a backend"))
+        .collect()
+}
+
+/// How many datagrams a flood has: `SKBDROP_FLOOD`, by default as many as take a machine some two
+/// seconds.
+pub fn flood_size() -> usize {
+    std::env::var("SKBDROP_FLOOD").map_or(300_000, |size| size.parse().expect("a number"))
+}
+
+/// Whether an event is of a flood in the namespace `netns`, by what its backend can tell.
+pub fn is_flood(event: &DropEvent, netns: u32) -> bool {
+    let reason = event
+        .reason
+        .as_ref()
+        .is_none_or(|reason| reason.name() == Some("NO_SOCKET"));
+    let port = event
+        .dst
+        .and_then(|dst| dst.port)
+        .is_none_or(|port| port == drops::CLOSED);
+    let netns = event.netns.is_none_or(|it| it.inode == netns);
+    let pid = event.pid.is_none_or(|pid| pid == std::process::id());
+    reason && port && netns && pid && event.protocol.is_some_and(|protocol| protocol.0 == 0x0800)
+}
 
 /// Collects events that `wanted` picks until there are `count`; fails after [`PATIENCE`].
 pub fn collect(

@@ -41,12 +41,16 @@
 
 #[cfg(feature = "ebpf")]
 mod ebpf;
+#[cfg(feature = "perf")]
+mod perf;
 mod record;
 mod settings;
 
 pub use record::{Reason, Record, SymbolText, Time};
 pub(crate) use settings::Settings;
 
+#[cfg(feature = "perf")]
+use crate::tracefs;
 use crate::{BackendKind, Error, ErrorKind, Resolver, Result};
 use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 
@@ -122,7 +126,33 @@ pub enum Backend {
     ///
     /// Some hundred nanoseconds a drop in the kernel.
     Ebpf,
-    /// perf events on the same tracepoint. Not in this version yet.
+    /// perf events on the same tracepoint, described by tracefs: works without BTF.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.10. Reasons since 5.17, the receiving socket since 6.11.
+    ///
+    /// # Kernel configuration
+    ///
+    /// `CONFIG_PERF_EVENTS`, `CONFIG_EVENT_TRACING`; tracefs mounted. Not under
+    /// lockdown=confidentiality, which empties tracefs.
+    ///
+    /// # Capabilities
+    ///
+    /// CAP_PERFMON, and the right to read tracefs: CAP_DAC_READ_SEARCH, or a mount with `gid=`. On kernels
+    /// with Debian's or Ubuntu's patch and `kernel.perf_event_paranoid` above 2, CAP_SYS_ADMIN instead of
+    /// CAP_PERFMON.
+    ///
+    /// # What it reports
+    ///
+    /// Time, reason, location, protocol, addresses of skb and receiving socket, CPU, process and thread.
+    /// No bytes of the packet and so no length and no addresses; no interface, no namespace, no `comm`.
+    /// Records are in order of time over all CPUs, but for one that is still being written when a later one
+    /// of another CPU is read. Only CPUs that are online at the start are watched.
+    ///
+    /// # Cost
+    ///
+    /// A ring per CPU, which share the buffer.
     Perf,
     /// Generic netlink's `drop_monitor`. Not in this version yet.
     Netlink,
@@ -144,7 +174,8 @@ impl Backend {
     pub(crate) fn open(self, settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
         match self {
             Self::Auto | Self::Ebpf => open_ebpf(settings),
-            Self::Perf | Self::Netlink => Err(Error::not_supported(format!(
+            Self::Perf => open_perf(settings),
+            Self::Netlink => Err(Error::not_supported(format!(
                 "the backend `{}` is not in this version of skbdrop (use `ebpf`)",
                 self.name()
             ))),
@@ -180,8 +211,24 @@ fn open_ebpf(_: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
     Err(absent("ebpf"))
 }
 
+#[cfg(feature = "perf")]
+fn open_perf(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
+    let format = tracefs::kfree_skb_format()?;
+    let source = perf::PerfSource::open(settings, &format)?;
+    // Without BTF the tracepoint's own list has the names of the core's reasons.
+    let resolver = settings
+        .resolver()
+        .or_else(|_| Resolver::from_format(&format))?;
+    Ok((Box::new(source), resolver))
+}
+
+#[cfg(not(feature = "perf"))]
+fn open_perf(_: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
+    Err(absent("perf"))
+}
+
 /// A backend that was left out of the build.
-#[cfg_attr(feature = "ebpf", expect(dead_code))]
+#[cfg_attr(all(feature = "ebpf", feature = "perf"), expect(dead_code))]
 fn absent(feature: &str) -> Error {
     Error::not_supported(format!(
         "the backend `{feature}` is not in this build of skbdrop (enable the feature `{feature}`)"

@@ -1,0 +1,6 @@
+//! The perf backend: perf events on the tracepoint `skb:kfree_skb`, described by tracefs.
+
+mod decode;
+mod source;
+
+pub(super) use source::PerfSource;
