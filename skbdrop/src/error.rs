@@ -1,5 +1,6 @@
 //! [`Error`]: one type for all that can go wrong, with a kind that a caller can act on.
 
+use crate::BackendKind;
 use std::{fmt, io};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -20,6 +21,7 @@ pub struct Error {
     context: String,
     #[source]
     source: Option<Source>,
+    refusals: Vec<(BackendKind, Error)>,
 }
 
 /// What a caller can do about an [`Error`].
@@ -46,6 +48,7 @@ impl Error {
             kind,
             context: context.into(),
             source: None,
+            refusals: Vec::new(),
         }
     }
 
@@ -68,6 +71,34 @@ impl Error {
             _ => ErrorKind::Other,
         };
         Self::new(kind, context).caused_by(source)
+    }
+
+    /// No backend works: each with its refusal.
+    pub(crate) fn no_backend(refusals: Vec<(BackendKind, Self)>) -> Self {
+        // What a privilege would mend is worth more to know than what nothing would.
+        let denied = refusals
+            .iter()
+            .any(|(_, e)| e.kind() == ErrorKind::PermissionDenied);
+        let kind = if denied {
+            ErrorKind::PermissionDenied
+        } else {
+            ErrorKind::NotSupported
+        };
+        let mut context = "no backend works here".to_owned();
+        for (n, (backend, error)) in refusals.iter().enumerate() {
+            let separator = if n == 0 { ": " } else { "; " };
+            context += &format!("{separator}{}: {error:#}", backend.name());
+        }
+        Self {
+            refusals,
+            ..Self::new(kind, context)
+        }
+    }
+
+    /// When automatic choice found no backend: each backend that was tried, with its refusal.
+    #[must_use]
+    pub fn refusals(&self) -> &[(BackendKind, Self)] {
+        &self.refusals
     }
 
     pub(crate) fn caused_by(mut self, source: impl Into<Source>) -> Self {

@@ -15,6 +15,7 @@ mod reason;
 mod resolve;
 mod stats;
 mod stream;
+mod support;
 mod symbols;
 mod sys;
 mod tracefs;
@@ -29,6 +30,7 @@ pub use monitor::{Builder, Iter, Monitor};
 pub use reason::{DropReason, Subsystem};
 pub use resolve::Resolver;
 pub use stats::Stats;
+pub use support::{Report, Support, support};
 pub use symbols::{Symbol, Symbols};
 
 /// What this crate's functions return.

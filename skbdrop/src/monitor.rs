@@ -47,6 +47,7 @@ pub struct Monitor {
     pub(crate) reactor: Option<Reactor>,
     source: Box<dyn Source>,
     pipeline: Pipeline,
+    limitations: Vec<Error>,
     pending: VecDeque<DropEvent>,
     received: u64,
     undecodable: u64,
@@ -74,6 +75,13 @@ impl Monitor {
     #[must_use]
     pub fn resolver(&self) -> &Resolver {
         self.pipeline.resolver()
+    }
+
+    /// What the backend was asked for and cannot do here, each with the reason: the packet's bytes under
+    /// lockdown=confidentiality, for example.
+    #[must_use]
+    pub fn limitations(&self) -> &[Error] {
+        &self.limitations
     }
 
     /// Why locations are without symbols, if the kernel's list of them could not be read. It is read
@@ -324,7 +332,7 @@ impl Builder {
             btf_file: self.btf_file,
             ..Settings::default()
         };
-        let (source, resolver) = match self.source {
+        let (mut source, resolver) = match self.source {
             // A source of its own may do without the kernel's names.
             Some(source) => (
                 source,
@@ -338,6 +346,7 @@ impl Builder {
         };
         Ok(Monitor {
             reactor: None,
+            limitations: source.take_limitations(),
             source,
             pipeline: Pipeline::new(resolver, Locations::new(self.symbols)),
             pending: VecDeque::with_capacity(BATCH),

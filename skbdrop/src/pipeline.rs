@@ -63,7 +63,10 @@ impl Pipeline {
 
     pub(crate) fn event(&mut self, record: Record<'_>, backend: BackendKind) -> DropEvent {
         let protocol = record.protocol.map(EtherType);
-        let headers = Headers::parse(record.packet, record.layer, record.network_offset, protocol);
+        let headers = match record.endpoints {
+            Some(endpoints) => Headers::told(endpoints),
+            None => Headers::parse(record.packet, record.layer, record.network_offset, protocol),
+        };
         let symbol = match (record.symbol, record.location) {
             (Some(text), address) => Some(self.locations.told(address, text)),
             (None, Some(address)) => self.locations.resolve(address),

@@ -15,7 +15,12 @@ const MOUNTINFO: &str = "/proc/self/mountinfo";
 
 /// The text of the tracepoint's `format` file.
 pub(crate) fn kfree_skb_format() -> Result<String> {
-    read(&mount_point(Path::new(MOUNTINFO))?, "format")
+    read(&mounted_at()?, "format")
+}
+
+/// Where tracefs is mounted in this process's mount namespace.
+pub(crate) fn mounted_at() -> Result<PathBuf> {
+    mount_point(Path::new(MOUNTINFO))
 }
 
 /// A file of the tracepoint in the tracefs at `root`.

@@ -44,9 +44,11 @@ mod ebpf;
 #[cfg(feature = "perf")]
 mod perf;
 mod record;
+#[cfg(feature = "replay")]
+pub mod replay;
 mod settings;
 
-pub use record::{Reason, Record, SymbolText, Time};
+pub use record::{Endpoints, Reason, Record, SymbolText, Time};
 pub(crate) use settings::Settings;
 
 #[cfg(feature = "perf")]
@@ -83,6 +85,11 @@ pub trait Source: Send + fmt::Debug {
     /// Detaches from the kernel. What is queued can still be read, and then `read` says that it has
     /// ended.
     fn stop(&mut self);
+
+    /// What it was asked for and cannot do here, each as an error with the reason. Asked once, after it was opened.
+    fn take_limitations(&mut self) -> Vec<Error> {
+        Vec::new()
+    }
 }
 
 /// What one [`Source::read`] did.
@@ -170,17 +177,45 @@ impl Backend {
         }
     }
 
+    /// All but automatic, the best first.
+    pub(crate) const ALL: [Self; 3] = [Self::Ebpf, Self::Perf, Self::Netlink];
+
+    /// What it is once it is open. Automatic is none of them; it counts as the best.
+    pub(crate) fn kind(self) -> BackendKind {
+        match self {
+            Self::Auto | Self::Ebpf => BackendKind::Ebpf,
+            Self::Perf => BackendKind::Perf,
+            Self::Netlink => BackendKind::Netlink,
+        }
+    }
+
     /// Opens it, with the resolver that suits it.
     pub(crate) fn open(self, settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
         match self {
-            Self::Auto | Self::Ebpf => open_ebpf(settings),
+            Self::Auto => open_best(settings),
+            Self::Ebpf => open_ebpf(settings),
             Self::Perf => open_perf(settings),
-            Self::Netlink => Err(Error::not_supported(format!(
-                "the backend `{}` is not in this version of skbdrop (use `ebpf`)",
-                self.name()
-            ))),
+            Self::Netlink => open_netlink(settings),
         }
     }
+
+    /// Whether it can be opened; with what it cannot do here.
+    pub(crate) fn probe(self, settings: &Settings) -> Result<Vec<Error>> {
+        let (mut source, _) = self.open(settings)?;
+        Ok(source.take_limitations())
+    }
+}
+
+/// The first that opens; else an error that has the refusal of each.
+fn open_best(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
+    let mut refusals = Vec::new();
+    for backend in Backend::ALL {
+        match backend.open(settings) {
+            Ok(opened) => return Ok(opened),
+            Err(e) => refusals.push((backend.kind(), e)),
+        }
+    }
+    Err(Error::no_backend(refusals))
 }
 
 impl FromStr for Backend {
@@ -188,15 +223,13 @@ impl FromStr for Backend {
 
     /// Takes what [`name`](Self::name) gives.
     fn from_str(name: &str) -> Result<Self> {
-        let all = [Self::Auto, Self::Ebpf, Self::Perf, Self::Netlink];
-        all.into_iter()
-            .find(|backend| backend.name() == name)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::InvalidInput,
-                    format!("no backend `{name}` (there are auto, ebpf, perf and netlink)"),
-                )
-            })
+        let mut all = [Self::Auto].into_iter().chain(Self::ALL);
+        all.find(|backend| backend.name() == name).ok_or_else(|| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("no backend `{name}` (there are auto, ebpf, perf and netlink)"),
+            )
+        })
     }
 }
 
@@ -225,6 +258,12 @@ fn open_perf(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
 #[cfg(not(feature = "perf"))]
 fn open_perf(_: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
     Err(absent("perf"))
+}
+
+fn open_netlink(_: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
+    Err(Error::not_supported(
+        "the backend `netlink` is not in this version of skbdrop (use `ebpf` or `perf`)",
+    ))
 }
 
 /// A backend that was left out of the build.

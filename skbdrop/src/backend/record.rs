@@ -1,6 +1,7 @@
 //! [`Record`]: what every backend yields, before anything is looked up.
 
 use crate::{BackendKind, Layer};
+use std::net::IpAddr;
 
 /// One drop as a backend saw it. It borrows from the backend's buffer; what the backend or the
 /// kernel does not tell stays `None`.
@@ -36,6 +37,9 @@ pub struct Record<'a> {
     pub layer: Layer,
     /// Offset in `packet` of the network header, where it is known.
     pub network_offset: Option<usize>,
+    /// Sender, receiver and transport protocol, if the backend has them already; else they are
+    /// parsed from `packet`.
+    pub endpoints: Option<Endpoints>,
     /// The packet's whole length from where `packet` begins, in bytes.
     pub original_length: Option<u32>,
     /// Index of the interface.
@@ -63,6 +67,13 @@ pub struct Record<'a> {
     /// The backend that saw it, if it is not the one that hands it out: it was recorded.
     pub seen_by: Option<BackendKind>,
 }
+
+/// Sender, receiver and transport protocol.
+pub type Endpoints = (
+    Option<(IpAddr, Option<u16>)>,
+    Option<(IpAddr, Option<u16>)>,
+    Option<u8>,
+);
 
 /// When a drop was seen, by the clock that the backend has. The monitor knows their difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +138,7 @@ impl<'a> Record<'a> {
             packet: &[],
             layer: Layer::Data,
             network_offset: None,
+            endpoints: None,
             original_length: None,
             ifindex: None,
             ifname: None,

@@ -1,5 +1,6 @@
 //! The packet's bytes, and what they say: addresses, ports, protocols.
 
+use crate::backend::Endpoints;
 use bytes::Bytes;
 use etherparse::{LaxNetSlice, LaxSlicedPacket};
 use std::{fmt, net::IpAddr};
@@ -20,7 +21,7 @@ pub struct Packet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize),
+    derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "lowercase")
 )]
 #[non_exhaustive]
@@ -126,6 +127,18 @@ impl Headers {
             Layer::Data => None,
         };
         sliced.map_or_else(Self::default, |sliced| Self::of(&sliced))
+    }
+
+    /// What a backend knows already.
+    pub(crate) fn told((src, dst, transport): Endpoints) -> Self {
+        let endpoint = |end: Option<(IpAddr, Option<u16>)>| {
+            end.map(|(address, port)| Endpoint { address, port })
+        };
+        Self {
+            src: endpoint(src),
+            dst: endpoint(dst),
+            transport: transport.map(IpProtocol),
+        }
     }
 
     fn of(sliced: &LaxSlicedPacket<'_>) -> Self {

@@ -33,24 +33,51 @@ pub(crate) struct EbpfSource {
     /// Holds the program on the tracepoint; `None` once stopped.
     attachment: Option<OwnedFd>,
     program_type: ProgramType,
+    limitations: Vec<Error>,
     /// What each CPU's counter of losses said in its last record.
     lost_seen: Vec<u64>,
     misses_seen: u64,
 }
 
 impl EbpfSource {
-    /// Loads and attaches the program.
+    /// Loads and attaches the program. Where the kernel refuses to copy packets, as under
+    /// lockdown=confidentiality, it does so without their bytes and says so.
     pub(crate) fn open(settings: &Settings) -> Result<Self> {
-        let kernel = KernelConfig::new(settings.types()?, settings.snap_len)?;
+        let types = settings.types()?;
+        let own = settings.has_kernel_btf();
+        let open = |snap_len| {
+            Self::with(
+                &KernelConfig::new(types, snap_len)?,
+                own,
+                settings.buffer_size,
+            )
+        };
+        let refusal = match open(settings.snap_len) {
+            Err(e) if e.kind() == ErrorKind::NotSupported && settings.snap_len > 0 => e,
+            opened => return opened,
+        };
+        match open(0) {
+            Ok(mut source) => {
+                let lacking = "no bytes of packets, so no addresses: the kernel refuses to copy them \
+                    (under lockdown=confidentiality it does)";
+                let lacking = Error::not_supported(lacking).caused_by(refusal);
+                source.limitations.push(lacking);
+                Ok(source)
+            }
+            Err(_) => Err(refusal),
+        }
+    }
+
+    fn with(kernel: &KernelConfig, kernel_btf: bool, buffer_size: u32) -> Result<Self> {
         let mut object = Object::parse(object::OBJECT).map_err(bad_object)?;
         let config = kernel.config.to_bytes();
         let globals = HashMap::from([(object::CONFIG, (&config[..], true))]);
         object.patch_map_data(globals).map_err(bad_object)?;
-        let mut maps = create_maps(&mut object, settings.buffer_size)?;
+        let mut maps = create_maps(&mut object, buffer_size)?;
         relocate(&mut object, &maps)?;
 
         let mut programs = vec![(ProgramType::RawTracepoint, object::RAW_TP)];
-        if settings.has_kernel_btf() {
+        if kernel_btf {
             programs.insert(
                 0,
                 (ProgramType::TpBtf(kernel.tracepoint_id), object::TP_BTF),
@@ -68,6 +95,7 @@ impl EbpfSource {
                         program,
                         attachment: Some(attachment),
                         program_type: ty,
+                        limitations: Vec::new(),
                         lost_seen: Vec::new(),
                         misses_seen: 0,
                     });
@@ -137,6 +165,10 @@ impl Source for EbpfSource {
 
     fn stop(&mut self) {
         self.attachment = None;
+    }
+
+    fn take_limitations(&mut self) -> Vec<Error> {
+        mem::take(&mut self.limitations)
     }
 }
 

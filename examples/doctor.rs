@@ -1,0 +1,18 @@
+//! Says which backends work here, and what the others would need.
+//!
+//! ```text
+//! # cargo run --example doctor
+//! ebpf     yes
+//! perf     no: tracefs is not mounted (mount -t tracefs none /sys/kernel/tracing)
+//! ```
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let report = skbdrop::support();
+    print!("{report}");
+    match report.best() {
+        Some(_) => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
+    }
+}
