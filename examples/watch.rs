@@ -16,6 +16,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 const HELP: &str = "\
 watch: a line for each packet that the kernel drops, until Ctrl-C; then a summary
@@ -56,40 +57,53 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
+// Signals are seen by a thread of the runtime's own, also while this one waits for whoever reads its output.
+#[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn watch(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut builder = Monitor::builder().backend(options.backend);
     if let Some(snap_len) = options.snap_len {
         builder = builder.snap_len(snap_len);
     }
     let mut monitor = builder.build()?;
-    let interrupted = tokio::signal::ctrl_c();
+    for limitation in monitor.limitations() {
+        eprintln!("watch: {limitation:#}");
+    }
     let time_is_up = async {
         match options.seconds {
             Some(seconds) => tokio::time::sleep(seconds).await,
             None => future::pending().await,
         }
     };
-    tokio::pin!(interrupted, time_is_up);
+    let interrupted = tokio::spawn(interrupted());
+    tokio::pin!(time_is_up, interrupted);
     if options.demo {
         tokio::spawn(demo());
     }
 
     let mut summary = Summary::default();
+    let mut stopped = false;
     while options.count.is_none_or(|count| summary.events < count) {
         let event = tokio::select! {
             biased;
-            _ = &mut interrupted => break,
-            () = &mut time_is_up => break,
-            event = monitor.next() => event,
+            _ = &mut interrupted, if !stopped => None,
+            () = &mut time_is_up, if !stopped => None,
+            event = monitor.next() => match event {
+                Some(event) => Some(event?),
+                None => break,
+            },
         };
-        let Some(event) = event.transpose()? else {
-            break;
-        };
-        if closed(print_event(&event, options.json))? {
-            return Ok(());
+        match event {
+            Some(event) if closed(print_event(&event, options.json))? => return Ok(()),
+            Some(event) => summary.add(&event),
+            // What the kernel has queued already still comes, and then the end.
+            None => {
+                monitor.stop();
+                stopped = true;
+            }
         }
-        summary.add(&event);
+    }
+    if let Some(e) = monitor.symbols_error() {
+        eprintln!("watch: locations are without names: {e:#}");
     }
     let text = summary.table(&monitor.stats()?);
     if options.json {
@@ -98,6 +112,24 @@ async fn watch(options: &Options) -> Result<(), Box<dyn Error>> {
         closed(io::stdout().lock().write_all(text.as_bytes()))?;
     }
     Ok(())
+}
+
+/// Returns at the first Ctrl-C or SIGTERM; a second one ends the program at once, for the summary may wait for a
+/// reader that does not read.
+async fn interrupted() {
+    let mut terminated = signal(SignalKind::terminate()).expect("a runtime with signals");
+    next_signal(&mut terminated).await;
+    tokio::spawn(async move {
+        next_signal(&mut terminated).await;
+        std::process::exit(130);
+    });
+}
+
+async fn next_signal(terminated: &mut Signal) {
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
 }
 
 fn print_event(event: &DropEvent, json: bool) -> io::Result<()> {
@@ -115,7 +147,10 @@ fn closed(written: io::Result<()>) -> io::Result<bool> {
     match written {
         Ok(()) => Ok(false),
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(true),
-        Err(e) => Err(e),
+        Err(e) => Err(io::Error::new(
+            e.kind(),
+            format!("cannot write to standard output: {e}"),
+        )),
     }
 }
 

@@ -101,6 +101,83 @@ fn an_agent_with_these_capabilities_gets_events() {
 }
 
 #[test]
+#[ignore = "needs root to make a time namespace: cargo xtask test"]
+fn times_are_right_in_a_time_namespace() {
+    let now = || {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+    };
+    for backend in ["time=ebpf", "time=perf"] {
+        let wrapper = ["unshare", "--time", "--monotonic", "100000000", "--fork"];
+        let before = now();
+        let text = probe(&wrapper, backend);
+        let wall: u64 = text
+            .strip_prefix("ok: ")
+            .and_then(|wall| wall.parse().ok())
+            .unwrap_or_else(|| panic!("{text}"));
+        assert!(
+            (before..=now()).contains(&wall),
+            "{backend}: {wall} is not now, {before}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs root to take privileges away: cargo xtask test"]
+fn perf_needs_cap_perfmon_and_the_right_to_read_tracefs() {
+    // With the patch of Debian and Ubuntu a value above 2 asks for CAP_SYS_ADMIN as well.
+    let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap();
+    let perfmon = if paranoid.trim().parse::<i32>().unwrap() > 2 {
+        "+sys_admin"
+    } else {
+        "+perfmon"
+    };
+    assert_eq!(
+        with_capabilities(&format!("{perfmon},+dac_read_search"), "perf"),
+        "ok: Perf"
+    );
+    let text = with_capabilities("+dac_read_search", "perf");
+    assert_says(
+        &text,
+        ErrorKind::PermissionDenied,
+        &[
+            "cannot open the perf event",
+            "needs CAP_PERFMON",
+            "CAP_SYS_ADMIN",
+        ],
+    );
+    let text = with_capabilities(perfmon, "perf");
+    assert_says(
+        &text,
+        ErrorKind::PermissionDenied,
+        &[
+            "cannot read",
+            "events/skb/kfree_skb/format",
+            "CAP_DAC_READ_SEARCH",
+        ],
+    );
+}
+
+#[test]
+#[ignore = "needs root to take privileges away: cargo xtask test"]
+fn when_nothing_works_each_backend_says_why() {
+    let text = with_capabilities("", "auto");
+    assert_says(
+        &text,
+        ErrorKind::PermissionDenied,
+        &[
+            "no backend works here",
+            "ebpf: ",
+            "perf: ",
+            "netlink: ",
+            "CAP_BPF",
+        ],
+    );
+}
+
+#[test]
 #[ignore = "needs root to take privileges away: cargo xtask test"]
 fn hidden_symbols_are_told() {
     let shown = with_capabilities("+syslog", "symbols");
@@ -222,7 +299,10 @@ fn with_btf(btf: &[u8]) -> skbdrop::Error {
         std::thread::current().id()
     ));
     std::fs::write(&path, btf).unwrap();
-    let result = Monitor::builder().btf_file(&path).build();
+    let result = Monitor::builder()
+        .backend(Backend::Ebpf)
+        .btf_file(&path)
+        .build();
     std::fs::remove_file(&path).unwrap();
     result.expect_err("such a BTF cannot do")
 }
@@ -240,6 +320,21 @@ fn backends_that_are_not_there_say_so() {
         error.to_string().contains("auto, ebpf, perf and netlink"),
         "{error}"
     );
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn a_buffer_for_less_than_a_record_is_made_larger() {
+    for snap_len in [4096, 16384] {
+        let mut monitor = Monitor::builder()
+            .buffer_size(4096)
+            .snap_len(snap_len)
+            .build()
+            .unwrap();
+        support::drops::flood(1);
+        let own = std::process::id();
+        support::collect(&mut monitor, 1, |event| event.pid == Some(own));
+    }
 }
 
 #[test]

@@ -128,15 +128,6 @@ fn a_reader_that_leaves_ends_it() {
 
 #[test]
 fn what_is_not_there_is_said() {
-    for backend in ["netlink"] {
-        let output = watch(&["--backend", backend]);
-        assert!(!output.status.success());
-        let said = text(&output.stderr);
-        assert!(
-            said.contains(&format!("the backend `{backend}` is not in this version")),
-            "{said}"
-        );
-    }
     let output = watch(&["--backend", "pcap"]);
     assert!(!output.status.success());
     assert!(
@@ -146,4 +137,40 @@ fn what_is_not_there_is_said() {
     let output = watch(&["--help"]);
     assert!(output.status.success());
     assert!(text(&output.stdout).contains("--snaplen"));
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn what_is_queued_at_the_end_is_shown_or_counted() {
+    let netns = support::netns::NetNs::new();
+    let program = built_example();
+    // A reader that is slower than the drops.
+    let line = format!(
+        "{} --json --seconds 2 2>summary | (sleep 1; cat) | grep -c '\"netns\":{{\"inode\":{}}}'",
+        program.display(),
+        netns.inode
+    );
+    let folder = std::env::temp_dir().join(format!("skbdrop-watch-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let watching = Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(&folder)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let sent = 10_000;
+    netns.run(move || support::drops::flood(sent));
+    let output = watching.wait_with_output().unwrap();
+    let summary = std::fs::read_to_string(folder.join("summary")).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let shown: usize = text(&output.stdout).trim().parse().unwrap();
+    let lost = summary
+        .rsplit(" shown, ")
+        .next()
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    assert_eq!(shown + lost.parse::<usize>().unwrap(), sent, "{summary}");
 }

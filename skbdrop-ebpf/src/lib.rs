@@ -9,7 +9,7 @@
 /// such tracepoint argument.
 pub const ABSENT: u32 = u32::MAX;
 
-/// Value of `sk_buff.mac_header` and `transport_header` while the header is not set
+/// Value of `sk_buff.mac_header` while the header is not set
 /// (`skb_mac_header_was_set` in `include/linux/skbuff.h` compares with `(typeof(mac_header))~0U`).
 pub const HEADER_NOT_SET: u16 = u16::MAX;
 
@@ -78,8 +78,6 @@ config! {
     skb_mac_header,
     /// `sk_buff.network_header`.
     skb_network_header,
-    /// `sk_buff.transport_header`.
-    skb_transport_header,
     /// `sk_buff.skb_iif`.
     skb_iif,
     /// `sk_buff.dev`.
@@ -159,16 +157,14 @@ pub struct Record {
     pub mac_header: u16,
     /// `skb->network_header`; 0 while it is not set.
     pub network_header: u16,
-    /// `skb->transport_header`, or [`HEADER_NOT_SET`].
-    pub transport_header: u16,
     /// `skb->protocol`, in network byte order as in the kernel.
     pub protocol: u16,
+    /// No meaning; keeps the size a multiple of eight without hidden padding.
+    pub reserved: [u16; 3],
     /// Name of the task of the context.
     pub comm: [u8; NAME_LEN],
     /// `skb->dev->name`.
     pub dev_name: [u8; NAME_LEN],
-    /// No meaning; keeps the size a multiple of eight without hidden padding.
-    pub reserved: u32,
 }
 
 impl Record {
@@ -183,7 +179,6 @@ const _: () = {
     assert!(align_of::<Record>() == 8);
     assert!(core::mem::offset_of!(Record, flags) == 40);
     assert!(core::mem::offset_of!(Record, mac_header) == 92);
-    assert!(core::mem::offset_of!(Record, comm) == 100);
-    assert!(core::mem::offset_of!(Record, reserved) == 132);
-    assert!(size_of::<Config>() == 20 * 4);
+    assert!(core::mem::offset_of!(Record, comm) == 104);
+    assert!(size_of::<Config>() == 19 * 4);
 };

@@ -1,8 +1,8 @@
 //! The eBPF program on `skb:kfree_skb`: one [`Record`] per dropped packet into a ring buffer.
 //!
 //! The same body is built twice. `skbdrop_tp_btf` reads kernel memory by direct loads, which
-//! the verifier checks against the kernel's BTF; it is as cheap as can be and needs no
-//! helper that lockdown refuses. `skbdrop_raw_tp` reads by `bpf_probe_read_kernel` and serves
+//! the verifier checks against the kernel's BTF; it is as cheap as can be, and with a snap length of 0 it
+//! needs no helper that lockdown refuses. `skbdrop_raw_tp` reads by `bpf_probe_read_kernel` and serves
 //! kernels that cannot do the former.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
@@ -191,7 +191,7 @@ mod program {
         set!(pid, (pid_tgid >> 32) as u32);
         set!(tid, pid_tgid as u32);
         set!(comm, bpf_get_current_comm().unwrap_or([0; NAME_LEN]));
-        set!(reserved, 0);
+        set!(reserved, [0; 3]);
 
         set!(
             reason,
@@ -270,10 +270,6 @@ mod program {
         let network: u16 = load!(skb, skb_network_header, 0);
         set!(mac_header, mac);
         set!(network_header, network);
-        set!(
-            transport_header,
-            load!(skb, skb_transport_header, HEADER_NOT_SET)
-        );
 
         let mut first = 0u32;
         let mut caplen = 0u32;
@@ -284,8 +280,7 @@ mod program {
             && config!(skb_data) != ABSENT
             && config!(skb_tail) != ABSENT
             && config!(skb_mac_header) != ABSENT
-            && config!(skb_network_header) != ABSENT
-            && config!(skb_transport_header) != ABSENT;
+            && config!(skb_network_header) != ABSENT;
         if complete {
             known |= flags::SKB;
             let head = M::load::<u64>(skb, config!(skb_head));

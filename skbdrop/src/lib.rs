@@ -7,6 +7,7 @@ compile_error!("skbdrop reads the Linux kernel's drops: it builds for Linux only
 
 pub mod backend;
 mod btf;
+mod clock;
 mod error;
 mod event;
 mod monitor;

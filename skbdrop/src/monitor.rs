@@ -17,6 +17,10 @@ use std::{
 
 /// Events decoded at a time, so the most that a monitor holds besides the kernel's buffer.
 const BATCH: usize = 256;
+/// What [`Monitor::next_batch`] hands out at most: a flood does not end.
+const MAX_BATCH: usize = 1 << 16;
+/// What one record can hold of a packet.
+const MAX_SNAP_LEN: usize = 16 * 1024;
 /// Enough for Ethernet, two VLAN tags, IPv6 and TCP with all its options.
 const DEFAULT_SNAP_LEN: usize = 128;
 /// Room for some 15,000 drops with the default snap length.
@@ -55,6 +59,8 @@ pub struct Monitor {
     source_ended: bool,
     /// Nothing more comes: the source has no more and all is taken, or it failed.
     ended: bool,
+    /// What is to be told by the next call.
+    failure: Option<Error>,
     /// Events that the stream gave without a pause.
     pub(crate) in_a_row: u32,
 }
@@ -111,18 +117,35 @@ impl Monitor {
         self.source.stop();
     }
 
-    /// Takes what is there now, at most `max` events, without waiting. Empty if there is nothing.
+    /// Takes what is there now, at most `max` events and at most 65,536, without waiting. Empty if there
+    /// is nothing, or nothing more: [`has_ended`](Self::has_ended) tells.
     ///
     /// # Errors
     ///
-    /// The backend cannot be read.
+    /// The backend cannot be read. Events that were taken before are handed out first, and the error by the next
+    /// call.
     pub fn next_batch(&mut self, max: usize) -> Result<Vec<DropEvent>> {
+        let max = max.min(MAX_BATCH);
         let mut batch = Vec::new();
-        while batch.len() < max && self.refill()? {
-            let wanted = (max - batch.len()).min(self.pending.len());
-            batch.extend(self.pending.drain(..wanted));
+        while batch.len() < max {
+            match self.try_next() {
+                Ok(Some(event)) => batch.push(event),
+                Ok(None) => break,
+                Err(e) if batch.is_empty() => return Err(e),
+                Err(e) => {
+                    self.failure = Some(e);
+                    break;
+                }
+            }
         }
         Ok(batch)
+    }
+
+    /// Whether nothing more will come: the monitor was stopped and all is taken, a recording is at its
+    /// end, or the backend failed.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended && self.failure.is_none()
     }
 
     /// Iterates over events, blocking the thread until the next. Ends after [`stop`](Self::stop),
@@ -132,7 +155,7 @@ impl Monitor {
     }
 
     /// The next event if one comes within `timeout`; blocks the thread meanwhile. `None` at the end
-    /// of that time, and after [`stop`](Self::stop).
+    /// of that time, and at the [end](Self::has_ended).
     ///
     /// # Errors
     ///
@@ -144,30 +167,31 @@ impl Monitor {
                 return Ok(Some(event));
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if self.ended || left == Some(Duration::ZERO) {
+            if self.has_ended() || left == Some(Duration::ZERO) {
                 return Ok(None);
             }
             self.wait(left)?;
         }
     }
 
-    /// An event that is there already. Notes the end: of a stopped monitor, and by an error.
+    /// An event that is there already. Notes the end: of the source, and by an error.
     pub(crate) fn try_next(&mut self) -> Result<Option<DropEvent>> {
-        if self.ended {
-            return Ok(None);
+        if let Some(e) = self.failure.take() {
+            return Err(e);
         }
-        if let Err(e) = self.refill() {
+        if self.pending.is_empty()
+            && !self.source_ended
+            && !self.ended
+            && let Err(e) = self.refill()
+        {
             self.ended = true;
             return Err(e);
         }
         let event = self.pending.pop_front();
-        self.ended = self.source_ended && event.is_none();
+        if event.is_none() && self.source_ended {
+            self.ended = true;
+        }
         Ok(event)
-    }
-
-    /// Nothing more will come.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended
     }
 
     /// Ends the streams and iterators: it failed.
@@ -175,28 +199,30 @@ impl Monitor {
         self.ended = true;
     }
 
-    /// Reads a batch if no event is pending; says whether one is now.
-    fn refill(&mut self) -> Result<bool> {
-        if !self.pending.is_empty() {
-            return Ok(true);
-        }
+    /// Reads a batch, or as many as it takes until there is an event among what was read.
+    fn refill(&mut self) -> Result<()> {
         let Self {
             source,
             pipeline,
             pending,
+            received,
             ..
         } = self;
-        pipeline.begin_batch();
         let kind = source.kind();
-        let mut received = 0;
-        let read = source.read(BATCH, &mut |record| {
-            received += record.count;
-            pending.push_back(pipeline.event(record, kind));
-        })?;
-        self.received += received;
-        self.undecodable += read.undecodable;
-        self.source_ended = read.ended;
-        Ok(!self.pending.is_empty())
+        loop {
+            pipeline.begin_batch();
+            let read = source.read(BATCH, &mut |record| {
+                *received += record.count;
+                pending.push_back(pipeline.event(record, kind));
+            })?;
+            self.undecodable += read.undecodable;
+            self.source_ended = read.ended;
+            // Nothing but records that could not be decoded: there may be more behind them, of which the
+            // descriptor has told already.
+            if !pending.is_empty() || read.ended || read.taken < BATCH {
+                return Ok(());
+            }
+        }
     }
 
     /// Blocks until the backend has something, at most for `timeout`.
@@ -234,7 +260,7 @@ impl Iterator for Iter<'_> {
             match self.monitor.try_next() {
                 Ok(Some(event)) => return Some(Ok(event)),
                 Err(e) => return Some(Err(e)),
-                Ok(None) if self.monitor.is_ended() => return None,
+                Ok(None) if self.monitor.has_ended() => return None,
                 Ok(None) => {}
             }
             if let Err(e) = self.monitor.wait(None) {
@@ -332,6 +358,10 @@ impl Builder {
             btf_file: self.btf_file,
             ..Settings::default()
         };
+        if settings.btf_file.is_some() {
+            // A file that was named and is no good must not pass in silence because a backend can do without.
+            settings.types()?;
+        }
         let (mut source, resolver) = match self.source {
             // A source of its own may do without the kernel's names.
             Some(source) => (
@@ -354,20 +384,20 @@ impl Builder {
             undecodable: 0,
             source_ended: false,
             ended: false,
+            failure: None,
             in_a_row: 0,
         })
     }
 
     fn checked_snap_len(&self) -> Result<u32> {
-        let max = 16 * 1024;
         u32::try_from(self.snap_len)
             .ok()
-            .filter(|&len| len <= max)
+            .filter(|_| self.snap_len <= MAX_SNAP_LEN)
             .ok_or_else(|| {
                 let given = self.snap_len;
                 Error::new(
                     ErrorKind::InvalidInput,
-                    format!("the snap length {given} is too large (at most {max} bytes)"),
+                    format!("the snap length {given} is too large (at most {MAX_SNAP_LEN} bytes)"),
                 )
             })
     }

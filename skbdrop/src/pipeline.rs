@@ -3,16 +3,16 @@
 use crate::{
     BackendKind, DropEvent, DropReason, Error, EtherType, Location, NetNs, Origin, Packet,
     Resolver, Subsystem,
-    backend::{Reason, Record, Time},
+    backend::{Reason, Record},
+    clock::Clock,
     event::Headers,
     symbols::Locations,
 };
 use bytes::{Bytes, BytesMut};
-use rustix::time::{ClockId, clock_gettime};
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// Packets' bytes are cut from blocks of this many, so that an event needs no allocation of its
@@ -176,48 +176,4 @@ impl Pipeline {
         self.names.insert(name.into(), Arc::clone(&text));
         text
     }
-}
-
-/// The difference between the wall clock and the monotonic one.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    /// What the wall clock said when the monotonic one was at zero; before the epoch if the
-    /// wall clock is set to less than the uptime.
-    offset_ns: i128,
-}
-
-impl Clock {
-    fn now() -> Self {
-        Self {
-            offset_ns: nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Monotonic),
-        }
-    }
-
-    /// Monotonic nanoseconds and wall-clock time.
-    fn both(self, time: Time) -> (u64, SystemTime) {
-        match time {
-            Time::Monotonic(ns) => (ns, wall_time(self.offset_ns + i128::from(ns))),
-            Time::Wall(ns) => {
-                let monotonic = i128::from(ns) - self.offset_ns;
-                (u64::try_from(monotonic).unwrap_or(0), wall_time(ns.into()))
-            }
-            Time::Both { monotonic, wall } => (monotonic, wall_time(wall.into())),
-        }
-    }
-}
-
-/// The wall-clock time at so many nanoseconds from the epoch.
-fn wall_time(ns: i128) -> SystemTime {
-    let distance = Duration::from_nanos(u64::try_from(ns.unsigned_abs()).unwrap_or(u64::MAX));
-    let moved = if ns < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(distance)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(distance)
-    };
-    moved.unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
-fn nanoseconds(clock: ClockId) -> i128 {
-    let time = clock_gettime(clock);
-    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
 }

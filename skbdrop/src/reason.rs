@@ -63,7 +63,7 @@ impl DropReason {
     }
 
     /// The subsystem that the number belongs to. `None` if the kernel has no subsystems
-    /// (before Linux 6.4).
+    /// (before Linux 6.4), or the names come from tracefs, which has none.
     #[must_use]
     pub fn subsystem(&self) -> Option<&Subsystem> {
         self.subsystem.as_ref()

@@ -5,7 +5,7 @@ use futures_core::{Stream, stream::FusedStream};
 use std::{
     os::fd::{AsFd as _, OwnedFd},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 /// Events that one task takes before others get a turn: some milliseconds' worth of a flood.
@@ -62,10 +62,10 @@ impl Reactor {
             let result = match self {
                 #[cfg(feature = "tokio")]
                 Self::Tokio(fd) => {
-                    ready!(fd.poll_read_ready(cx)).map(|mut guard| guard.clear_ready())
+                    std::task::ready!(fd.poll_read_ready(cx)).map(|mut guard| guard.clear_ready())
                 }
                 #[cfg(feature = "async-io")]
-                Self::AsyncIo(fd) => ready!(fd.poll_readable(cx)),
+                Self::AsyncIo(fd) => std::task::ready!(fd.poll_readable(cx)),
             };
             Poll::Ready(
                 result.map_err(|e| Error::io("cannot wait for the backend's descriptor", e)),
@@ -82,15 +82,16 @@ impl Reactor {
 impl Monitor {
     /// Asks to be woken when the backend has something.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.reactor.is_none() {
-            let fd = self.as_fd().try_clone_to_owned();
-            let fd = fd.map_err(|e| Error::io("cannot copy the backend's descriptor", e))?;
-            self.reactor = Some(Reactor::new(fd)?);
+        if let Some(reactor) = &self.reactor {
+            match reactor.poll_readable(cx) {
+                // The runtime that it was registered with is gone, and this may be another one.
+                Poll::Ready(Err(_)) => {}
+                polled => return polled,
+            }
         }
-        match &self.reactor {
-            Some(reactor) => reactor.poll_readable(cx),
-            None => Poll::Pending,
-        }
+        let fd = self.as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|e| Error::io("cannot copy the backend's descriptor", e))?;
+        self.reactor.insert(Reactor::new(fd)?).poll_readable(cx)
     }
 
     /// What is there, or the end.
@@ -100,7 +101,7 @@ impl Monitor {
                 self.in_a_row += 1;
                 Poll::Ready(Some(Ok(event)))
             }
-            Ok(None) if self.is_ended() => Poll::Ready(None),
+            Ok(None) if self.has_ended() => Poll::Ready(None),
             Ok(None) => Poll::Pending,
             Err(e) => Poll::Ready(Some(Err(e))),
         }
@@ -111,6 +112,10 @@ impl Stream for Monitor {
     type Item = Result<DropEvent>;
 
     /// Ends after [`Monitor::stop`], once all events are taken, and after an error.
+    ///
+    /// # Panics
+    ///
+    /// Inside a tokio runtime that was built without its I/O driver, as tokio's own types do.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         // Under a flood there is always a next event. Timers, signals and other tasks of the
         // thread get their turn all the same.
@@ -142,6 +147,6 @@ impl Stream for Monitor {
 
 impl FusedStream for Monitor {
     fn is_terminated(&self) -> bool {
-        self.is_ended()
+        self.has_ended()
     }
 }

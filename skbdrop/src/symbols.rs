@@ -13,9 +13,11 @@ use std::{
 
 /// Where the kernel lists its symbols.
 const KALLSYMS: &str = "/proc/kallsyms";
-/// An address that no symbol covers may be in a module loaded since; look again, but reading
-/// takes some 60 ms, so not more often than this.
+/// What is known of addresses in modules is good for so long: then it is looked whether modules came or went, and
+/// if they did, the list is read again, which takes some 60 ms.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+/// The largest function at the end of a module, in bytes: the kernel's largest have some ten thousand.
+const MAX_LAST: u64 = 1 << 16;
 /// Locations that are remembered; past it all are forgotten and looked up anew. The kernel has some hundreds
 /// that drop packets.
 const MAX_ANSWERS: usize = 1 << 16;
@@ -113,12 +115,14 @@ impl Symbols {
             .addresses
             .partition_point(|&start| start <= address)
             .checked_sub(1)?;
-        // Nothing bounds the very last symbol, so it covers nothing.
-        if at + 1 == self.addresses.len() {
-            return None;
-        }
         let name = self.names[at];
-        if name.len == 0 {
+        // Nothing bounds the very last symbol, so it covers nothing.
+        let next = self.names.get(at + 1)?;
+        let offset = address - self.addresses[at];
+        // The list has no lengths. The last function of a module is followed by a gap, where another module may
+        // be loaded later.
+        let beyond = name.module != next.module && next.len != 0 && offset >= MAX_LAST;
+        if name.len == 0 || beyond {
             return None;
         }
         let start = name.start as usize;
@@ -126,7 +130,7 @@ impl Symbols {
         Some(Symbol {
             name: self.text[start..start + usize::from(name.len)].into(),
             module: module.map(|at| Arc::clone(&self.modules[at])),
-            offset: address - self.addresses[at],
+            offset,
         })
     }
 
@@ -245,8 +249,10 @@ impl fmt::Debug for Symbols {
 pub(crate) struct Locations {
     symbols: Symbols,
     answers: HashMap<u64, Option<Arc<Symbol>>>,
-    /// When the list was read last; `None` before the first time.
-    read: Option<Instant>,
+    /// When it was last looked whether the list has changed; `None` before the first time.
+    checked: Option<Instant>,
+    /// The modules that were loaded when the list was read.
+    modules: Vec<String>,
     /// Why it could not be read the last time.
     error: Option<Error>,
     /// Whether to read the list at all.
@@ -259,7 +265,8 @@ impl Locations {
             look_up,
             symbols: Symbols::default(),
             answers: HashMap::new(),
-            read: None,
+            checked: None,
+            modules: Vec::new(),
             error: None,
         }
     }
@@ -268,24 +275,47 @@ impl Locations {
         if !self.look_up {
             return None;
         }
-        let due = |read: Option<Instant>| read.is_none_or(|read| read.elapsed() >= RELOAD_INTERVAL);
         match self.answers.get(&address) {
-            Some(Some(answer)) => return Some(Arc::clone(answer)),
-            Some(None) if !due(self.read) => return None,
+            // The kernel itself stays where it is.
+            Some(Some(answer)) if answer.module.is_none() => return Some(Arc::clone(answer)),
+            Some(answer) if !self.is_due() => return answer.clone(),
             _ => {}
         }
-        let mut answer = self.symbols.resolve(address);
-        if answer.is_none() && due(self.read) {
-            match Symbols::from_kernel() {
-                Ok(symbols) => (self.symbols, self.error) = (symbols, None),
-                Err(e) => self.error = Some(e),
-            }
-            self.read = Some(Instant::now());
-            answer = self.symbols.resolve(address);
+        if self.is_due() {
+            self.read_again();
         }
-        let answer = answer.map(Arc::new);
+        if let Some(answer) = self.answers.get(&address) {
+            return answer.clone();
+        }
+        let answer = self.symbols.resolve(address).map(Arc::new);
         self.remember(address, answer.clone());
         answer
+    }
+
+    fn is_due(&self) -> bool {
+        self.checked
+            .is_none_or(|checked| checked.elapsed() >= RELOAD_INTERVAL)
+    }
+
+    /// Reads the list the first time, and when modules came or went.
+    fn read_again(&mut self) {
+        let first = self.checked.is_none();
+        self.checked = Some(Instant::now());
+        let modules = loaded_modules();
+        if !first && modules == self.modules {
+            return;
+        }
+        self.modules = modules;
+        match Symbols::from_kernel() {
+            Ok(symbols) => (self.symbols, self.error) = (symbols, None),
+            Err(e) => self.error = Some(e),
+        }
+        // Modules may be elsewhere now, and where there was none there may be one.
+        self.answers.retain(|_, answer| {
+            answer
+                .as_ref()
+                .is_some_and(|answer| answer.module.is_none())
+        });
     }
 
     /// What the backend has already, remembered by address.
@@ -315,6 +345,23 @@ impl Locations {
     pub(crate) fn error(&self) -> Option<&Error> {
         self.error.as_ref()
     }
+}
+
+/// The loaded modules with their addresses, as far as this user may see them.
+fn loaded_modules() -> Vec<String> {
+    // Without modules in the kernel there is no such file.
+    let text = std::fs::read_to_string("/proc/modules").unwrap_or_default();
+    let entry = |line: &str| {
+        let mut words = line.split_whitespace();
+        // Name and size; the third is how many use it, which changes all the time; the last is the address.
+        Some(format!(
+            "{} {} {}",
+            words.next()?,
+            words.next()?,
+            words.last()?
+        ))
+    };
+    text.lines().filter_map(entry).collect()
 }
 
 #[cfg(test)]
@@ -364,6 +411,21 @@ mod tests {
         ] {
             assert_eq!(at(&table, address), None, "{address:#x}");
         }
+    }
+
+    #[test]
+    fn a_gap_between_modules_belongs_to_none() {
+        let list = b"ffffffffc0000000 t a_func\t[a]\nffffffffc0900000 t c_func\t[c]\nffffffffc0900010 d end\t[c]\n";
+        let table = Symbols::parse(&list[..]).expect("reading from memory");
+        assert_eq!(
+            at(&table, 0xffff_ffff_c000_ffff).as_deref(),
+            Some("a_func+0xffff [a]")
+        );
+        assert_eq!(at(&table, 0xffff_ffff_c040_0010), None);
+        assert_eq!(
+            at(&table, 0xffff_ffff_c090_0001).as_deref(),
+            Some("c_func+0x1 [c]")
+        );
     }
 
     #[test]

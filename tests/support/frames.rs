@@ -17,14 +17,6 @@ pub struct Way {
     pub ip: ([u8; 4], [u8; 4]),
 }
 
-impl Way {
-    /// On `lo` from the host to itself.
-    pub const LOOPBACK: Self = Self {
-        mac: ([0; 6], [0; 6]),
-        ip: ([127, 0, 0, 1], [127, 0, 0, 1]),
-    };
-}
-
 /// A UDP datagram in an Ethernet frame.
 #[must_use]
 pub fn udp(way: Way, port: u16, ttl: u8, payload: &[u8]) -> Vec<u8> {

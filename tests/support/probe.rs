@@ -1,7 +1,7 @@
 //! Opens what the first argument names and says what came of it: `ok` with a detail, or the error.
 //! The tests run it with fewer privileges than they have.
 
-use skbdrop::{Backend, Monitor, Resolver, Symbols};
+use skbdrop::{Backend, DropEvent, Monitor, Resolver, Symbols};
 
 fn main() {
     let what = std::env::args().nth(1).unwrap_or_default();
@@ -9,7 +9,9 @@ fn main() {
         "resolver" => Resolver::from_kernel().map(|names| names.reasons().count().to_string()),
         "tracefs" => Resolver::from_tracefs().map(|names| names.reasons().count().to_string()),
         "symbols" => Symbols::from_kernel().map(|symbols| symbols.len().to_string()),
-        "event" => event(),
+        "event" => event(Backend::Auto).map(|event| event.to_string()),
+        "time=ebpf" => event(Backend::Ebpf).map(|event| seconds(&event)),
+        "time=perf" => event(Backend::Perf).map(|event| seconds(&event)),
         backend => backend.parse::<Backend>().and_then(|backend| {
             let monitor = Monitor::builder().backend(backend).build()?;
             Ok(format!("{:?}", monitor.backend()))
@@ -22,10 +24,15 @@ fn main() {
 }
 
 /// One drop of our own.
-fn event() -> skbdrop::Result<String> {
-    let mut monitor = Monitor::builder().build()?;
+fn event(backend: Backend) -> skbdrop::Result<DropEvent> {
+    let mut monitor = Monitor::builder().backend(backend).build()?;
     support::drops::flood(1);
     let own = std::process::id();
-    let events = support::collect(&mut monitor, 1, |event| event.pid == Some(own));
-    Ok(events[0].to_string())
+    Ok(support::collect(&mut monitor, 1, |event| event.pid == Some(own)).remove(0))
+}
+
+/// When it was, in seconds since the epoch.
+fn seconds(event: &DropEvent) -> String {
+    let since = event.wall_time.duration_since(std::time::UNIX_EPOCH);
+    since.expect("after the epoch").as_secs().to_string()
 }

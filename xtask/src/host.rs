@@ -23,7 +23,7 @@ pub(crate) fn cache() -> PathBuf {
         return path.into();
     }
     let base = env::var_os("XDG_CACHE_HOME").map_or_else(
-        || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache"),
+        || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/var/tmp".into())).join(".cache"),
         PathBuf::from,
     );
     base.join("skbdrop")

@@ -104,7 +104,7 @@ pub(crate) fn run_all(install: bool) -> Result {
 /// The tests against the running kernel. They share it, so one at a time; they see tracefs, in a
 /// mount namespace of their own that goes with them.
 fn live() -> Result {
-    let script = "mount -t tracefs none /sys/kernel/tracing && exec \"$@\"";
+    let script = "[ -e /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing; exec \"$@\"";
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     step(
         "tests against the running kernel",
@@ -140,7 +140,9 @@ fn package() -> Result {
             "--workspace",
             "--allow-dirty",
             "--no-verify",
-        ]),
+        ])
+        .arg("--target-dir")
+        .arg(host::workspace().join("target")),
     )?;
     let root = host::workspace();
     let packages = root.join("target/package");

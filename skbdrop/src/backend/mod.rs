@@ -41,6 +41,8 @@
 
 #[cfg(feature = "ebpf")]
 mod ebpf;
+#[cfg(feature = "ebpf")]
+mod link;
 #[cfg(feature = "perf")]
 mod perf;
 mod record;
@@ -131,7 +133,8 @@ pub enum Backend {
     ///
     /// # Cost
     ///
-    /// Some hundred nanoseconds a drop in the kernel.
+    /// The least of the three: the program reads the skb in place, and the reader takes records from
+    /// memory that it shares with the kernel.
     Ebpf,
     /// perf events on the same tracepoint, described by tracefs: works without BTF.
     ///

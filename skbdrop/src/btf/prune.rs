@@ -261,7 +261,7 @@ impl<'a> Original<'a> {
         rest.and_then(|rest| Some(&rest[..rest.iter().position(|&byte| byte == 0)?]))
             .ok_or_else(|| {
                 Error::invalid_data(format!(
-                    "BTF refers to a string at {offset}, which it has not"
+                    "BTF refers to a string at {offset}, which it has not (a module's BTF does not stand alone)"
                 ))
             })
     }

@@ -1,15 +1,16 @@
 //! An event as one line that a person reads.
 
 use super::{DropEvent, Location, Origin};
+use crate::clock::sayable;
 use std::fmt;
 
 impl fmt::Display for DropEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The time of day of an RFC 3339 time, to the microsecond.
-        let time = humantime::format_rfc3339_micros(self.wall_time).to_string();
+        let time = humantime::format_rfc3339_micros(sayable(self.wall_time)).to_string();
         f.write_str(time.get(11..26).unwrap_or(&time))?;
         match &self.reason {
-            Some(reason) => write!(f, " {reason}")?,
+            Some(reason) => write!(f, " {}", Printable(&reason.to_string()))?,
             None => f.write_str(" dropped")?,
         }
 
@@ -27,7 +28,7 @@ impl fmt::Display for DropEvent {
             write!(f, ", {length} bytes")?;
         }
         match (&self.ifname, self.ifindex) {
-            (Some(name), _) => write!(f, ", {name}")?,
+            (Some(name), _) => write!(f, ", {}", Printable(name))?,
             (None, Some(index)) => write!(f, ", interface {index}")?,
             (None, None) => {}
         }
@@ -41,7 +42,12 @@ impl fmt::Display for DropEvent {
             write!(f, ", in {}:{pid}", Printable(comm))?;
         }
         if let Origin::Hardware { trap, group } = &self.origin {
-            write!(f, ", by hardware: {trap} ({group})")?;
+            write!(
+                f,
+                ", by hardware: {} ({})",
+                Printable(trap),
+                Printable(group)
+            )?;
         }
         if self.count > 1 {
             write!(f, ", {} times", self.count)?;
@@ -57,9 +63,9 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.symbol, self.address) {
             (Some(symbol), _) => {
-                write!(f, "{}+{:#x}", symbol.name, symbol.offset)?;
+                write!(f, "{}+{:#x}", Printable(&symbol.name), symbol.offset)?;
                 match &symbol.module {
-                    Some(module) => write!(f, " [{module}]"),
+                    Some(module) => write!(f, " [{}]", Printable(module)),
                     None => Ok(()),
                 }
             }
@@ -69,7 +75,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// A task may call itself anything: control characters must not reach a terminal.
+/// Tasks and interfaces may be called anything: control characters must not reach a terminal.
 struct Printable<'a>(&'a str);
 
 impl fmt::Display for Printable<'_> {
@@ -82,5 +88,27 @@ impl fmt::Display for Printable<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        assert_eq!(Printable("eth0").to_string(), "eth0");
+        assert_eq!(Printable("e\u{1b}[31mX\n").to_string(), "e\\u{1b}[31mX\\n");
+        let symbol = crate::Symbol {
+            name: Arc::from("a\u{7}"),
+            module: Some(Arc::from("m\u{8}")),
+            offset: 1,
+        };
+        let location = Location {
+            address: None,
+            symbol: Some(Arc::new(symbol)),
+        };
+        assert_eq!(location.to_string(), "a\\u{7}+0x1 [m\\u{8}]");
     }
 }

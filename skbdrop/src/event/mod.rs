@@ -80,8 +80,9 @@ pub struct DropEvent {
     pub count: u64,
     /// Which backend saw it.
     pub backend: BackendKind,
-    /// How many drops were lost between this event and the one before, since the reader was
-    /// slower than the kernel. What was lost after the last event is only in
+    /// How many drops were lost before this event and not told by an earlier one, since the reader was slower than
+    /// the kernel. With several CPUs a loss is told by the next event of its CPU, or by the first of any CPU
+    /// after the buffer was empty. What was lost after the last event is only in
     /// [`Stats::lost`](crate::Stats::lost).
     pub lost_before: u64,
 }

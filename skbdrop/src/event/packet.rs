@@ -2,7 +2,7 @@
 
 use crate::backend::Endpoints;
 use bytes::Bytes;
-use etherparse::{LaxNetSlice, LaxSlicedPacket};
+use etherparse::{Ipv6ExtensionSlice, LaxNetSlice, LaxSlicedPacket};
 use std::{fmt, net::IpAddr};
 
 /// The first bytes of a dropped packet.
@@ -142,32 +142,46 @@ impl Headers {
     }
 
     fn of(sliced: &LaxSlicedPacket<'_>) -> Self {
-        let (src, dst, payload): (IpAddr, IpAddr, _) = match &sliced.net {
+        let (src, dst, payload, first): (IpAddr, IpAddr, _, _) = match &sliced.net {
             Some(LaxNetSlice::Ipv4(ip)) => {
                 let header = ip.header();
+                let first = header.fragments_offset().value() == 0;
                 (
                     header.source_addr().into(),
                     header.destination_addr().into(),
                     ip.payload(),
+                    first,
                 )
             }
             Some(LaxNetSlice::Ipv6(ip)) => {
                 let header = ip.header();
+                let first = ip
+                    .extensions()
+                    .clone()
+                    .into_iter()
+                    .all(|extension| match extension {
+                        Ipv6ExtensionSlice::Fragment(fragment) => {
+                            fragment.fragment_offset().value() == 0
+                        }
+                        _ => true,
+                    });
                 (
                     header.source_addr().into(),
                     header.destination_addr().into(),
                     ip.payload(),
+                    first,
                 )
             }
             _ => return Self::default(),
         };
         let transport = IpProtocol(payload.ip_number.0);
-        // The ports come first in the header, so they may be there where the rest is cut off.
+        // The ports come first in the header, so they may be there where the rest is cut off. A
+        // later fragment has no header.
         let ports = match payload.payload {
-            [a, b, c, d, ..] if transport.has_ports() && !payload.fragmented => {
+            [a, b, c, d, ..] if transport.has_ports() && first => {
                 Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
             }
-            _ => first_fragment_ports(sliced, transport),
+            _ => None,
         };
         Self {
             src: Some(Endpoint {
@@ -180,21 +194,6 @@ impl Headers {
             }),
             transport: Some(transport),
         }
-    }
-}
-
-/// A first fragment begins with the transport header as a whole packet does.
-fn first_fragment_ports(sliced: &LaxSlicedPacket<'_>, transport: IpProtocol) -> Option<(u16, u16)> {
-    if !transport.has_ports() {
-        return None;
-    }
-    let payload = match &sliced.net {
-        Some(LaxNetSlice::Ipv4(ip)) if ip.header().fragments_offset().value() == 0 => ip.payload(),
-        _ => return None,
-    };
-    match payload.payload {
-        [a, b, c, d, ..] => Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))),
-        _ => None,
     }
 }
 
@@ -245,5 +244,96 @@ impl fmt::Debug for EtherType {
 impl fmt::Debug for IpProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IpProtocol({})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::PacketBuilder;
+
+    fn udp_over_ipv4() -> Vec<u8> {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([1; 6], [2; 6])
+            .ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64)
+            .udp(1000, 53)
+            .write(&mut frame, b"payload")
+            .expect("writing to memory");
+        frame
+    }
+
+    fn ethernet(frame: &[u8]) -> Headers {
+        Headers::parse(frame, Layer::Ethernet, Some(14), Some(EtherType::IPV4))
+    }
+
+    fn ends(headers: &Headers) -> Option<(String, String)> {
+        Some((headers.src?.to_string(), headers.dst?.to_string()))
+    }
+
+    #[test]
+    fn addresses_and_ports_from_each_layer() {
+        let frame = udp_over_ipv4();
+        let expected = Some(("192.0.2.1:1000".to_owned(), "192.0.2.2:53".to_owned()));
+        assert_eq!(ends(&ethernet(&frame)), expected);
+        let network = Headers::parse(&frame[14..], Layer::Network, None, Some(EtherType::IPV4));
+        assert_eq!(ends(&network), expected);
+        let link = Headers::parse(&frame, Layer::Link, Some(14), Some(EtherType::IPV4));
+        assert_eq!(ends(&link), expected);
+        let data = Headers::parse(&frame, Layer::Data, Some(14), Some(EtherType::IPV4));
+        assert_eq!(data, Headers::default());
+        let unknown = Headers::parse(&frame, Layer::Link, Some(14), None);
+        assert_eq!(unknown, Headers::default());
+    }
+
+    #[test]
+    fn vlan_tags_are_looked_through() {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([1; 6], [2; 6])
+            .single_vlan(5u16.try_into().expect("a VLAN"))
+            .ipv6([0xfd; 16], [0xfe; 16], 64)
+            .tcp(1, 443, 0, 0)
+            .write(&mut frame, &[])
+            .expect("writing to memory");
+        let headers = Headers::parse(&frame, Layer::Ethernet, None, Some(EtherType::IPV6));
+        assert_eq!(headers.dst.map(|dst| dst.port), Some(Some(443)));
+        assert_eq!(headers.transport, Some(IpProtocol::TCP));
+    }
+
+    #[test]
+    fn only_first_fragments_have_ports() {
+        let mut v4 = udp_over_ipv4();
+        v4[14 + 6] = 0x20; // more fragments
+        assert_eq!(ethernet(&v4).dst.and_then(|dst| dst.port), Some(53));
+        v4[14 + 7] = 1; // and not the first
+        assert_eq!(ethernet(&v4).dst.map(|dst| dst.port), Some(None));
+
+        let mut v6 = vec![0x60, 0, 0, 0, 0, 16, 44, 64];
+        v6.extend_from_slice(&[0xfd; 32]);
+        v6.extend_from_slice(&[17, 0, 0, 1, 0, 0, 0, 7, 3, 232, 0, 53, 0, 8, 0, 0]);
+        let parse =
+            |packet: &[u8]| Headers::parse(packet, Layer::Network, None, Some(EtherType::IPV6));
+        assert_eq!(parse(&v6).dst.and_then(|dst| dst.port), Some(53));
+        v6[43] = 9;
+        assert_eq!(parse(&v6).dst.map(|dst| dst.port), Some(None));
+        assert_eq!(parse(&v6).transport, Some(IpProtocol::UDP));
+    }
+
+    #[test]
+    fn cut_and_corrupt_packets_do_no_harm() {
+        let frame = udp_over_ipv4();
+        for end in 0..frame.len() {
+            for layer in [Layer::Ethernet, Layer::Link, Layer::Network, Layer::Data] {
+                for offset in [None, Some(0), Some(14), Some(usize::MAX)] {
+                    Headers::parse(&frame[..end], layer, offset, Some(EtherType::IPV4));
+                }
+            }
+        }
+        for at in 0..frame.len() {
+            for bit in 0..8 {
+                let mut bad = frame.clone();
+                bad[at] ^= 1 << bit;
+                ethernet(&bad);
+            }
+        }
     }
 }

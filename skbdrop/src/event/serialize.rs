@@ -1,7 +1,7 @@
 //! How the parts of an event serialise where the derived way would not do.
 
 use super::{Endpoint, Location, Packet};
-use crate::{BackendKind, DropReason};
+use crate::{BackendKind, DropReason, clock::sayable};
 use bytes::Bytes;
 use serde::{
     Serialize,
@@ -14,7 +14,7 @@ pub(super) fn wall_time<S: Serializer>(
     time: &SystemTime,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_rfc3339_nanos(*time))
+    serializer.collect_str(&humantime::format_rfc3339_nanos(sayable(*time)))
 }
 
 /// Hexadecimal text: readers of JSON that hold numbers as doubles would round it.

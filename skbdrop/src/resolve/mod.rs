@@ -16,7 +16,7 @@ use std::{collections::HashSet, ffi::OsString, path::Path};
 ///
 /// ```no_run
 /// let resolver = skbdrop::Resolver::from_kernel()?;
-/// println!("{}", resolver.reason(3)); // NO_SOCKET on Linux 6.12, SOCKET_FILTER on others
+/// println!("{}", resolver.reason(3)); // NO_SOCKET on Linux 6.12, PKT_TOO_SMALL on 6.1
 /// # Ok::<(), skbdrop::Error>(())
 /// ```
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! bpf(2): the few commands that loading one program takes.
 
 use aya_obj::generated::{
-    bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type,
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_map_info, bpf_prog_info, bpf_prog_type,
 };
 use std::{
     ffi::CStr,
@@ -19,13 +19,16 @@ pub(crate) enum ProgramType {
     RawTracepoint,
 }
 
-/// Writes the one element of an array map, `bytes` being as long as the map's values.
+/// Writes the one element of an array map. `bytes` must be as long as the map's values.
 pub(crate) fn map_write(map: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    if value_size(map)? as usize != bytes.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let key = 0u32;
     let mut attr = zeroed();
     // SAFETY: this arm of the union is the one that BPF_MAP_UPDATE_ELEM reads, and the kernel
     // has just the pointers for the length of the call. It reads as many bytes as the map's
-    // values have, which the caller promises to be `bytes`.
+    // values have, which are as many as `bytes` has.
     unsafe {
         let update = &mut attr.__bindgen_anon_2;
         update.map_fd = map.as_raw_fd() as u32;
@@ -104,14 +107,32 @@ pub(crate) fn raw_tracepoint_open(
 pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     // SAFETY: all fields are integers or arrays of them.
     let mut info: bpf_prog_info = unsafe { mem::zeroed() };
-    let mut attr = zeroed();
-    // The kernel writes no more than `info_len` bytes into `info`, which outlives the call. With
-    // all its pointers and lengths zero it asks for no arrays.
-    attr.info.bpf_fd = program.as_raw_fd() as u32;
-    attr.info.info_len = size_of::<bpf_prog_info>() as u32;
-    attr.info.info = &raw mut info as u64;
-    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    // SAFETY: `info` is what the kernel has for programs.
+    unsafe { info_by_fd(program, &mut info) }?;
     Ok(info.recursion_misses)
+}
+
+/// How long the values of a map are.
+fn value_size(map: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: all fields are integers or arrays of them.
+    let mut info: bpf_map_info = unsafe { mem::zeroed() };
+    // SAFETY: `info` is what the kernel has for maps.
+    unsafe { info_by_fd(map, &mut info) }?;
+    Ok(info.value_size)
+}
+
+/// Asks for what the kernel knows of an object.
+///
+/// # Safety
+///
+/// `T` is the kernel's structure for what `fd` is, all zero: with its pointers and lengths zero it asks for no arrays.
+unsafe fn info_by_fd<T>(fd: BorrowedFd<'_>, info: &mut T) -> io::Result<()> {
+    let mut attr = zeroed();
+    // The kernel writes no more than `info_len` bytes into `info`, which outlives the call.
+    attr.info.bpf_fd = fd.as_raw_fd() as u32;
+    attr.info.info_len = size_of::<T>() as u32;
+    attr.info.info = info as *mut T as u64;
+    bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr).map(drop)
 }
 
 fn zeroed() -> bpf_attr {

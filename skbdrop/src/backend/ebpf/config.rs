@@ -50,7 +50,6 @@ impl KernelConfig {
             skb_tail: skb("tail")?,
             skb_mac_header: skb("mac_header")?,
             skb_network_header: skb("network_header")?,
-            skb_transport_header: skb("transport_header")?,
             skb_iif: skb("skb_iif")?,
             skb_dev: skb("dev")?,
             skb_sk: skb("sk")?,

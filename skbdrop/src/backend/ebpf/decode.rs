@@ -2,16 +2,13 @@
 
 use crate::{
     Error, Layer, Result,
-    backend::record::{Reason, Record as Drop, Time, until_nul},
+    backend::{
+        link::link_layer,
+        record::{Reason, Record as Drop, Time, until_nul},
+    },
 };
 use skbdrop_ebpf::{HEADER_NOT_SET, NAME_LEN, Record, flags};
 use std::mem::offset_of;
-
-/// Length of an Ethernet header, and where its EtherType is (`struct ethhdr`).
-const ETHERNET_LEN: usize = 14;
-const ETHERTYPE_AT: usize = 12;
-/// EtherTypes of VLAN tags, which stand before the packet's own: 802.1Q and 802.1ad.
-const VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 
 /// One record, with what is only good to the source.
 #[derive(Debug)]
@@ -111,15 +108,7 @@ impl Place {
         if self.mac == HEADER_NOT_SET || !at(self.mac) {
             return Layer::Data;
         }
-        // The device would tell, but its pointer is not to be trusted where packets are
-        // dropped. An Ethernet header names the packet's own protocol, or a VLAN tag.
-        let ethertype = packet.get(ETHERTYPE_AT..ETHERNET_LEN);
-        let matches = |wanted: [u8; 2]| ethertype == Some(&wanted[..]);
-        if protocol.is_some_and(matches) || VLAN.into_iter().any(matches) {
-            Layer::Ethernet
-        } else {
-            Layer::Link
-        }
+        link_layer(packet, protocol)
     }
 }
 
@@ -181,4 +170,206 @@ struct Device {
 fn is_name(name: &[u8]) -> bool {
     let bad = |byte: &u8| matches!(byte, b'/' | b':') || byte.is_ascii_whitespace();
     !name.is_empty() && name.len() < NAME_LEN && !name.iter().any(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record as the program writes it, with `packet` behind it.
+    fn record(packet: &[u8]) -> Record {
+        Record {
+            timestamp_ns: 5,
+            skb: 0xffff_8881_0000_0000,
+            location: 0xffff_ffff_8100_0042,
+            rx_sk: 0,
+            lost: 3,
+            flags: flags::REASON
+                | flags::SKB
+                | flags::IIF
+                | flags::DEV
+                | flags::DEV_NETNS
+                | flags::SK_NETNS,
+            reason: 9,
+            cpu: 1,
+            pid: 2,
+            tid: 3,
+            len: 100,
+            iif: 4,
+            dev_ifindex: 4,
+            dev_netns: 77,
+            sk_netns: 88,
+            data: 94,
+            start: 80,
+            caplen: packet.len() as u32,
+            mac_header: 80,
+            network_header: 94,
+            protocol: 0x0800u16.to_be(),
+            reserved: [0; 3],
+            comm: *b"a task\0\0\0\0\0\0\0\0\0\0",
+            dev_name: *b"eth0\0\0\0\0\0\0\0\0\0\0\0\0",
+        }
+    }
+
+    fn encode(record: &Record, packet: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [
+            record.timestamp_ns,
+            record.skb,
+            record.location,
+            record.rx_sk,
+            record.lost,
+        ] {
+            bytes.extend_from_slice(&word.to_ne_bytes());
+        }
+        for half in [
+            record.flags,
+            record.reason,
+            record.cpu,
+            record.pid,
+            record.tid,
+            record.len,
+            record.iif,
+            record.dev_ifindex,
+            record.dev_netns,
+            record.sk_netns,
+            record.data,
+            record.start,
+            record.caplen,
+        ] {
+            bytes.extend_from_slice(&half.to_ne_bytes());
+        }
+        for short in [
+            record.mac_header,
+            record.network_header,
+            record.protocol,
+            0,
+            0,
+            0,
+        ] {
+            bytes.extend_from_slice(&short.to_ne_bytes());
+        }
+        bytes.extend_from_slice(&record.comm);
+        bytes.extend_from_slice(&record.dev_name);
+        bytes.resize(Record::SIZE, 0);
+        bytes.extend_from_slice(packet);
+        bytes
+    }
+
+    /// Decodes and gives index, name and namespace.
+    fn interface(record: &Record) -> (Option<u32>, Option<Vec<u8>>, Option<u32>) {
+        let bytes = encode(record, &[]);
+        let record = decode(&bytes).expect("a whole record").record;
+        (
+            record.ifindex,
+            record.ifname.map(<[u8]>::to_vec),
+            record.netns,
+        )
+    }
+
+    #[test]
+    fn a_record_says_what_the_program_wrote() {
+        let mut packet = [0; 20];
+        packet[12..14].copy_from_slice(&[8, 0]);
+        let bytes = encode(&record(&packet), &packet);
+        let decoded = decode(&bytes).expect("a whole record");
+        assert_eq!((decoded.lost_on_cpu, decoded.cpu), (3, 1));
+        let drop = decoded.record;
+        assert_eq!(drop.time, Time::Monotonic(5));
+        assert_eq!(drop.reason, Some(Reason::Number(9)));
+        assert_eq!(drop.layer, Layer::Ethernet);
+        assert_eq!(drop.network_offset, Some(14));
+        assert_eq!(drop.original_length, Some(114));
+        assert_eq!(drop.protocol, Some(0x0800));
+        assert_eq!(drop.packet, packet);
+        assert_eq!(drop.comm, Some(&b"a task"[..]));
+        assert_eq!(drop.rx_sk_address, None);
+    }
+
+    #[test]
+    fn the_device_is_believed_where_it_agrees() {
+        let whole = record(&[]);
+        let eth0 = || Some(b"eth0".to_vec());
+        // It came in by this device; the socket is the sender's, elsewhere.
+        assert_eq!(interface(&whole), (Some(4), eth0(), Some(77)));
+        // A receiving socket knows best.
+        assert_eq!(interface(&Record { rx_sk: 1, ..whole }).2, Some(88));
+        // Elsewhere than where it came in, and the socket is of another namespace: cannot tell.
+        assert_eq!(
+            interface(&Record {
+                dev_ifindex: 5,
+                ..whole
+            }),
+            (Some(4), None, None)
+        );
+        // It never came in, and device and socket agree.
+        let out = Record {
+            iif: 0,
+            sk_netns: 77,
+            ..whole
+        };
+        assert_eq!(interface(&out), (Some(4), eth0(), Some(77)));
+        // It never came in, and they do not.
+        assert_eq!(interface(&Record { iif: 0, ..whole }), (None, None, None));
+        // What is behind the pointer is no device: past the link layer, the socket is the receiver's.
+        for overlaid in [
+            Record {
+                dev_name: [0; NAME_LEN],
+                ..whole
+            },
+            Record {
+                dev_name: [b'x'; NAME_LEN],
+                ..whole
+            },
+            Record {
+                dev_name: *b"a/b\0\0\0\0\0\0\0\0\0\0\0\0\0",
+                ..whole
+            },
+            Record {
+                dev_netns: 0,
+                ..whole
+            },
+            Record {
+                flags: whole.flags & !flags::DEV,
+                ..whole
+            },
+        ] {
+            assert_eq!(interface(&overlaid), (Some(4), None, Some(88)));
+        }
+        assert_eq!(interface(&Record { flags: 0, ..whole }), (None, None, None));
+    }
+
+    #[test]
+    fn layers_by_where_the_headers_are() {
+        let layer = |record: &Record| {
+            let bytes = encode(record, &[]);
+            decode(&bytes).expect("a whole record").record.layer
+        };
+        let whole = record(&[]);
+        assert_eq!(layer(&whole), Layer::Link);
+        assert_eq!(layer(&Record { start: 94, ..whole }), Layer::Network);
+        let no_mac = Record {
+            mac_header: HEADER_NOT_SET,
+            network_header: 0,
+            ..whole
+        };
+        assert_eq!(layer(&no_mac), Layer::Data);
+    }
+
+    #[test]
+    fn cut_and_corrupt_records_do_no_harm() {
+        let packet = [7; 40];
+        let bytes = encode(&record(&packet), &packet);
+        for end in 0..bytes.len() {
+            let error = decode(&bytes[..end]).expect_err("a truncated record");
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidData);
+        }
+        for at in 0..Record::SIZE {
+            for bit in 0..8 {
+                let mut bad = bytes.clone();
+                bad[at] ^= 1 << bit;
+                let _ = decode(&bad);
+            }
+        }
+    }
 }

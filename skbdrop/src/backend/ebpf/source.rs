@@ -3,12 +3,13 @@
 use super::{config::KernelConfig, decode::decode, object};
 use crate::{
     BackendKind, Error, ErrorKind, Result,
-    backend::{Read, Record, Settings, Source},
+    backend::{Read, Record as Drop, Settings, Source},
     sys::bpf::{self, ProgramType},
 };
-use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya_obj::{EbpfSectionKind, Object};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use skbdrop_ebpf::Record;
 use std::{
     collections::{HashMap, HashSet},
     ffi::{CStr, CString},
@@ -18,12 +19,14 @@ use std::{
 
 /// The tracepoint as `bpf(BPF_RAW_TRACEPOINT_OPEN)` wants it.
 const TRACEPOINT: &CStr = c"kfree_skb";
+/// What the ring buffer adds to each record (`BPF_RINGBUF_HDR_SZ`).
+const RING_HEADER_LEN: usize = 8;
+/// A buffer for less would lose most of any burst; one that is smaller than a record would lose all.
+const MIN_RECORDS: usize = 8;
 /// For the verifier's reasons. It is asked for only after a refusal.
 const LOG_LEN: usize = 64 * 1024;
 /// How much of the verifier's reasons goes into an error: the end says what was wrong.
 const LOG_TAIL: usize = 400;
-/// More CPUs than any kernel has (`CONFIG_NR_CPUS` ends at 8192): a larger number is none.
-const MAX_CPUS: u32 = 1 << 16;
 
 /// The program, attached, and its ring buffer.
 pub(crate) struct EbpfSource {
@@ -34,9 +37,13 @@ pub(crate) struct EbpfSource {
     attachment: Option<OwnedFd>,
     program_type: ProgramType,
     limitations: Vec<Error>,
-    /// What each CPU's counter of losses said in its last record.
+    /// What was told of each CPU's counter of losses.
     lost_seen: Vec<u64>,
+    /// The same for a CPU that the kernel does not list: there is none, but a record may name one.
+    lost_elsewhere: u64,
     misses_seen: u64,
+    /// Losses that wait for the next record.
+    untold: u64,
 }
 
 impl EbpfSource {
@@ -73,7 +80,9 @@ impl EbpfSource {
         let config = kernel.config.to_bytes();
         let globals = HashMap::from([(object::CONFIG, (&config[..], true))]);
         object.patch_map_data(globals).map_err(bad_object)?;
-        let mut maps = create_maps(&mut object, buffer_size)?;
+        let record = Record::SIZE + kernel.config.snap_len as usize + RING_HEADER_LEN;
+        let least = (MIN_RECORDS * record).next_power_of_two() as u32;
+        let mut maps = create_maps(&mut object, buffer_size.max(least))?;
         relocate(&mut object, &maps)?;
 
         let mut programs = vec![(ProgramType::RawTracepoint, object::RAW_TP)];
@@ -89,7 +98,7 @@ impl EbpfSource {
                 Ok((program, attachment)) => {
                     let lost = take(&mut maps, object::LOST)?;
                     let ring = take(&mut maps, object::RECORDS)?;
-                    return Ok(Self {
+                    let mut source = Self {
                         ring: RingBuf::try_from(ring).map_err(bad_map)?,
                         lost: PerCpuArray::try_from(lost).map_err(bad_map)?,
                         program,
@@ -97,8 +106,12 @@ impl EbpfSource {
                         program_type: ty,
                         limitations: Vec::new(),
                         lost_seen: Vec::new(),
+                        lost_elsewhere: 0,
                         misses_seen: 0,
-                    });
+                        untold: 0,
+                    };
+                    source.lost_seen = vec![0; source.lost_by_cpu()?.len()];
+                    return Ok(source);
                 }
                 // Without the privilege for the one there is none for the other.
                 Err(e) if e.kind() == ErrorKind::PermissionDenied => return Err(e),
@@ -107,6 +120,34 @@ impl EbpfSource {
             }
         }
         Err(refusals.unwrap_or_else(|| Error::not_supported("no eBPF program to load")))
+    }
+}
+
+impl EbpfSource {
+    /// The ring is empty: what was lost by now came before any record to come. A CPU that lost drops may
+    /// not have one again for long, so the next record of any CPU tells it.
+    fn note_losses(&mut self) -> Result<()> {
+        let lost = self.lost_by_cpu()?;
+        for (seen, now) in self.lost_seen.iter_mut().zip(lost.iter()) {
+            self.untold += now.saturating_sub(*seen);
+            *seen = (*seen).max(*now);
+        }
+        let misses = self.misses();
+        self.untold += misses.saturating_sub(mem::replace(&mut self.misses_seen, misses));
+        Ok(())
+    }
+
+    /// Records that found no room, by CPU.
+    fn lost_by_cpu(&self) -> Result<PerCpuValues<u64>> {
+        self.lost.get(&0, 0).map_err(|e| {
+            let what = "cannot read the eBPF program's counter of losses";
+            Error::new(ErrorKind::Other, what).caused_by(e)
+        })
+    }
+
+    /// Drops that the kernel did not run the program for, as it was running on that CPU already.
+    fn misses(&self) -> u64 {
+        bpf::recursion_misses(self.program.as_fd()).unwrap_or(self.misses_seen)
     }
 }
 
@@ -119,52 +160,46 @@ impl Source for EbpfSource {
         self.ring.as_fd()
     }
 
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> Result<Read> {
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Drop<'_>)) -> Result<Read> {
         let mut read = Read::default();
-        // Drops that the kernel did not run the program for belong to no CPU's counter; they
-        // are told with the next event.
-        let mut untold = None;
+        let mut drained = false;
         while read.taken < max {
-            let Some(item) = self.ring.next() else { break };
+            let Some(item) = self.ring.next() else {
+                drained = true;
+                break;
+            };
             read.taken += 1;
             let Ok(mut decoded) = decode(&item) else {
                 read.undecodable += 1;
                 continue;
             };
-            let untold = untold.get_or_insert_with(|| {
-                let misses =
-                    bpf::recursion_misses(self.program.as_fd()).unwrap_or(self.misses_seen);
-                misses.saturating_sub(mem::replace(&mut self.misses_seen, misses))
-            });
-            decoded.record.lost_before = mem::take(untold);
-            if decoded.cpu < MAX_CPUS {
-                let cpu = decoded.cpu as usize;
-                if self.lost_seen.len() <= cpu {
-                    self.lost_seen.resize(cpu + 1, 0);
-                }
-                let before = mem::replace(&mut self.lost_seen[cpu], decoded.lost_on_cpu);
-                decoded.record.lost_before += decoded.lost_on_cpu.saturating_sub(before);
-            }
+            let seen = match self.lost_seen.get_mut(decoded.cpu as usize) {
+                Some(seen) => seen,
+                None => &mut self.lost_elsewhere,
+            };
+            let new = decoded.lost_on_cpu.saturating_sub(*seen);
+            *seen = (*seen).max(decoded.lost_on_cpu);
+            decoded.record.lost_before = mem::take(&mut self.untold) + new;
             sink(decoded.record);
         }
-        read.ended = self.attachment.is_none() && read.taken < max;
+        if drained && read.taken > 0 {
+            self.note_losses()?;
+        }
+        read.ended = drained && self.attachment.is_none();
         Ok(read)
     }
 
     fn lost(&self) -> Result<u64> {
-        let per_cpu = self.lost.get(&0, 0).map_err(|e| {
-            Error::new(
-                ErrorKind::Other,
-                "cannot read the eBPF program's counter of losses",
-            )
-            .caused_by(e)
-        })?;
-        let no_room: u64 = per_cpu.iter().sum();
-        Ok(no_room + bpf::recursion_misses(self.program.as_fd()).unwrap_or(self.misses_seen))
+        let no_room: u64 = self.lost_by_cpu()?.iter().sum();
+        Ok(no_room + self.misses())
     }
 
     fn stop(&mut self) {
-        self.attachment = None;
+        if self.attachment.take().is_some() {
+            // Other CPUs may be in the program still. The kernel's barrier over all CPUs waits for them; where it
+            // has none, what they are writing comes out later, or not at all.
+            let _ = rustix::thread::membarrier(rustix::thread::MembarrierCommand::Global);
+        }
     }
 
     fn take_limitations(&mut self) -> Vec<Error> {
@@ -208,11 +243,10 @@ fn create_map(map: &aya_obj::Map, name: &str) -> Result<MapData> {
         Ok(created) => return Ok(created),
         Err(error) => error,
     };
-    // Kernels before 5.11 charge maps to RLIMIT_MEMLOCK. To raise it takes CAP_SYS_RESOURCE;
-    // without it the first error stands.
+    // Kernels before 5.11 charge maps to RLIMIT_MEMLOCK when they are made. To raise it takes
+    // CAP_SYS_RESOURCE; without it the first error stands.
     if os_error(&error) == Some(io::ErrorKind::PermissionDenied)
-        && raise_memlock()
-        && let Ok(created) = create()
+        && let Some(created) = with_memlock_raised(|| create().ok())
     {
         return Ok(created);
     }
@@ -226,7 +260,7 @@ fn create_map(map: &aya_obj::Map, name: &str) -> Result<MapData> {
         _ => "",
     };
     Err(Error::io(
-        format!("cannot create the eBPF map `{name}`{remedy}"),
+        format!("cannot create an eBPF map{remedy}"),
         io::Error::from(kind),
     )
     .caused_by(error))
@@ -244,14 +278,19 @@ fn os_error(error: &aya::maps::MapError) -> Option<io::ErrorKind> {
     None
 }
 
-/// Raises the limit of locked memory of this process; says whether that changed anything.
-fn raise_memlock() -> bool {
+/// Runs `act` without a limit of locked memory, if that can be had; puts the limit back.
+fn with_memlock_raised<T>(act: impl FnOnce() -> Option<T>) -> Option<T> {
     let old = getrlimit(Resource::Memlock);
     let unlimited = Rlimit {
         current: None,
         maximum: None,
     };
-    old.current.is_some() && setrlimit(Resource::Memlock, unlimited).is_ok()
+    old.current?;
+    setrlimit(Resource::Memlock, unlimited).ok()?;
+    let result = act();
+    // To lower it is always allowed.
+    let _ = setrlimit(Resource::Memlock, old);
+    result
 }
 
 /// Writes the maps' descriptors into the programs.
@@ -291,7 +330,8 @@ fn attach(object: &Object, ty: ProgramType, name: &str) -> Result<(OwnedFd, Owne
         bpf::program_load(ty, &c_name, &function.instructions, &object.license, log)
     };
     let program = load(&mut []).map_err(|e| {
-        if e.kind() == io::ErrorKind::PermissionDenied {
+        // EACCES is the verifier's, for a program that it does not like.
+        if e.raw_os_error() == Some(libc::EPERM) {
             return Error::io(
                 format!(
                     "cannot load the eBPF program `{name}` (needs CAP_BPF and CAP_PERFMON, or root)"

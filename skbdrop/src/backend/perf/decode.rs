@@ -3,10 +3,10 @@
 //! The layout of a record is that of perf_event_open(2) for the sample type that `source.rs` asks
 //! for, and inside it that of the tracepoint, which tracefs describes.
 
+use super::format::{Field, Format};
 use crate::{
     Error, Result,
     backend::record::{Reason, Record, Time},
-    tracefs::Format,
 };
 
 /// `PERF_RECORD_LOST` and `PERF_RECORD_SAMPLE` in `include/uapi/linux/perf_event.h`.
@@ -64,10 +64,8 @@ impl Sample {
         let raw_len = short(24, "raw data")? as usize;
         let raw = body.get(28..).and_then(|rest| rest.get(..raw_len));
         let raw = raw.ok_or_else(|| truncated("raw data"))?;
-        let field = |field: crate::tracefs::Field, what: &str| {
-            field.read(raw).ok_or_else(|| truncated(what))
-        };
-        let optional = |wanted: Option<crate::tracefs::Field>, what: &str| {
+        let field = |field: Field, what: &str| field.read(raw).ok_or_else(|| truncated(what));
+        let optional = |wanted: Option<Field>, what: &str| {
             wanted.map(|wanted| field(wanted, what)).transpose()
         };
         Ok(Self {
@@ -110,7 +108,6 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracefs::Field;
 
     fn format() -> Format {
         let field = |offset, size| Field { offset, size };

@@ -1,17 +1,16 @@
 //! One perf event per CPU, each with its ring, behind one epoll descriptor.
 
-use super::decode::{Item, Sample, decode};
+use super::{
+    decode::{Item, Sample, decode},
+    format::Format,
+};
 use crate::{
     BackendKind, Error, Result,
     backend::{Read, Record, Settings, Source},
-    sys,
-    tracefs::Format,
+    clock, sys,
 };
 use perf_event::{Builder, Clock, Counter, ReadFormat, SampleFlag, Sampler, events::Tracepoint};
-use rustix::{
-    event::epoll,
-    time::{ClockId, clock_gettime},
-};
+use rustix::event::epoll;
 use std::{
     collections::VecDeque,
     fmt, fs, io,
@@ -92,13 +91,14 @@ impl PerfSource {
 
     /// Reads all rings. What was there before the first of them was read is complete then.
     fn drain(&mut self) {
-        let start = clock_gettime(ClockId::Monotonic);
-        let start = start.tv_sec as u64 * 1_000_000_000 + start.tv_nsec as u64;
+        let start = clock::kernel_monotonic_ns();
         for ring in &mut self.rings {
             self.undecodable += ring.drain(&self.format, &mut self.later);
         }
         self.later.sort_by_key(|told| told.sample.time);
-        let complete = self.later.partition_point(|told| told.sample.time < start);
+        let complete = self
+            .later
+            .partition_point(|told| i128::from(told.sample.time) < start);
         self.ready.extend(self.later.drain(..complete));
     }
 }

@@ -16,6 +16,11 @@ pub(super) const RECORDS: &str = "RECORDS";
 /// The per-CPU counter of records that found no room.
 pub(super) const LOST: &str = "LOST";
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!(
+    "the eBPF backend reads the pointers of 64-bit kernels only: disable the feature `ebpf`"
+);
+
 #[cfg(target_endian = "big")]
 compile_error!(
     "the eBPF backend ships an object for little-endian machines only: disable the feature `ebpf`"
