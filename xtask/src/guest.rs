@@ -64,8 +64,8 @@ impl Guest {
         let initrd = folder.path().join("initrd");
         let console = folder.path().join("console");
         self.write_root(&initrd, &mark)?;
-        let mut machine = Machine::start(self, &initrd, &console)?;
-        let status = self.follow(&mut machine, &mark, &initrd, out);
+        let machine = Machine::start(self, &initrd, &console)?;
+        let status = self.follow(&machine, &mark, &initrd, out);
         drop(machine);
         status.map_err(|why| {
             let log = fs::read(&console).unwrap_or_default();
@@ -110,28 +110,26 @@ impl Guest {
     /// Reads the output up to the command's status.
     fn follow(
         &self,
-        machine: &mut Machine,
+        machine: &Machine,
         mark: &str,
         initrd: &Path,
         out: &mut dyn Write,
     ) -> Result<u8> {
         let deadline = Instant::now() + self.timeout;
         let mut output = Output::new(mark);
+        let mut show = |text: &[u8]| {
+            out.write_all(text)
+                .and_then(|()| out.flush())
+                .map_err(|e| format!("cannot write the output: {e}"))
+        };
         loop {
             let bytes = machine
                 .output
                 .recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            let place = if output.started {
-                "the command did not end"
-            } else {
-                "the kernel did not come up"
-            };
             match bytes {
                 Ok(bytes) => {
                     let (text, status) = output.push(&bytes);
-                    out.write_all(&text)
-                        .and_then(|()| out.flush())
-                        .map_err(|e| format!("cannot write the output: {e}"))?;
+                    show(&text)?;
                     if output.started {
                         // It is large, and whoever interrupts us now leaves less behind.
                         let _ = fs::remove_file(initrd);
@@ -140,11 +138,22 @@ impl Guest {
                         return Ok(status);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("{place} within {} s", self.timeout.as_secs()));
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(format!("{place}, the machine stopped"));
+                Err(why) => {
+                    if output.started {
+                        // What might have been the mark's beginning.
+                        show(&output.held)?;
+                    }
+                    let what = if output.started {
+                        "the command did not end"
+                    } else {
+                        "the kernel did not come up"
+                    };
+                    return Err(match why {
+                        RecvTimeoutError::Timeout => {
+                            format!("{what} within {} s", self.timeout.as_secs())
+                        }
+                        RecvTimeoutError::Disconnected => format!("{what}, the machine stopped"),
+                    });
                 }
             }
         }
@@ -272,7 +281,7 @@ fn add_busybox(tree: &mut Tree) -> Result {
 }
 
 /// A word that the shell takes as it is.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 

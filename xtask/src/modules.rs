@@ -233,6 +233,18 @@ fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result {
     Ok(())
 }
 
+/// Unpacks every `.ko.xz` below `folder` beside itself, and removes it.
+pub(crate) fn unpack_in_place(folder: &Path) -> Result {
+    let mut paths = Vec::new();
+    find(folder, &mut paths)?;
+    paths.retain(|path| is_packed(path));
+    if paths.is_empty() {
+        return Ok(());
+    }
+    host::need(&[("xz", "xz-utils")])?;
+    host::run(Command::new("xz").arg("--decompress").args(paths))
+}
+
 /// Unpacks files of `xz`. A thousand of them are a kernel's modules, so two processes serve them
 /// all: one tells the sizes, the other unpacks them one after another.
 fn unpack(paths: &[&PathBuf]) -> Result<Vec<Vec<u8>>> {

@@ -1,10 +1,16 @@
 //! `cargo xtask vm`: one command in one kernel.
 
-use crate::{Result, guest::Guest};
+use crate::{Result, guest::Guest, kernel::Kernel};
 use std::{io, path, process::ExitCode, time::Duration};
 
 pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
-    let guest = parse(arguments)?;
+    let mut guest = parse(arguments)?;
+    let name = guest.kernel.to_string_lossy();
+    if !guest.kernel.exists() && Kernel::suite(&name).is_some() {
+        let kernel = Kernel::fetch(&name)?;
+        guest.kernel = kernel.image;
+        guest.modules.get_or_insert(kernel.modules);
+    }
     let status = guest.run(&mut io::stdout())?;
     Ok(ExitCode::from(status))
 }
@@ -62,7 +68,8 @@ fn file(value: &str) -> Result<(path::PathBuf, String)> {
 const USAGE: &str = "\
 cargo xtask vm --kernel VMLINUZ [OPTION VALUE]… -- COMMAND [ARGUMENT]…
 
-  --kernel VMLINUZ      the kernel to boot
+  --kernel VMLINUZ      the kernel to boot, or the name of one of `cargo xtask kernels --list`,
+                        which is fetched and brings its modules
   --modules DIR         its modules, for modprobe: .ko or .ko.xz files, at any depth
   --append ARGS         more words for the kernel's command line
   --file HOST[:GUEST]   a file to copy, a program with its libraries; may be repeated
