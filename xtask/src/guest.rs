@@ -1,0 +1,182 @@
+//! A guest: a kernel and a first root that we write, booted in QEMU for one command.
+
+use crate::{
+    Result,
+    cpio::Tree,
+    host::{self, TemporaryFolder},
+    ldd,
+    machine::Machine,
+    modules::Modules,
+};
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, SystemTime},
+};
+
+/// What to boot and what to run in it.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    /// A bzImage.
+    pub(crate) kernel: PathBuf,
+    /// A folder with the kernel's modules.
+    pub(crate) modules: Option<PathBuf>,
+    /// More words for the kernel's command line.
+    pub(crate) append: String,
+    /// Files of the host, and where they are in the guest.
+    pub(crate) files: Vec<(PathBuf, String)>,
+    /// Megabytes.
+    pub(crate) memory: u32,
+    /// How long boot and command may take together.
+    pub(crate) timeout: Duration,
+    /// The program and its arguments.
+    pub(crate) command: Vec<String>,
+}
+
+impl Guest {
+    pub(crate) fn new(kernel: PathBuf, command: Vec<String>) -> Self {
+        Self {
+            kernel,
+            modules: None,
+            append: String::new(),
+            files: Vec::new(),
+            // Twice the modules of a kernel (packed in the archive, unpacked in the root) and ample.
+            memory: 1024,
+            // A boot takes some ten seconds; what comes first here is a guest that hangs.
+            timeout: Duration::from_secs(120),
+            command,
+        }
+    }
+
+    /// Boots, hands the command's output to `out` as it comes, and gives its exit status.
+    pub(crate) fn run(&self, out: &mut dyn Write) -> Result<u8> {
+        host::need(&[
+            ("qemu-system-x86_64", "qemu-system-x86"),
+            ("busybox", "busybox-static"),
+        ])?;
+        // Nothing that a command prints by chance can be taken for our own lines.
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let mark = format!("skbdrop-guest-{:x}", now.as_nanos());
+        let folder = TemporaryFolder::new("guest")?;
+        let initrd = folder.path().join("initrd");
+        self.write_root(&initrd, &mark)?;
+        let mut machine = Machine::start(self, &initrd, &folder.path().join("console"))?;
+        machine
+            .follow(&mark, self.timeout, out)
+            .map_err(|why| format!("{}: {why}", self.kernel.display()))
+    }
+
+    /// The archive with everything that is in the guest.
+    fn write_root(&self, path: &Path, mark: &str) -> Result {
+        let mut tree = Tree::new();
+        for folder in ["/dev", "/proc", "/run", "/sys", "/tmp", "/root"] {
+            tree.folder(folder);
+        }
+        // The first process's standard streams, before it has mounted /dev.
+        tree.device("/dev/console", 5, 1);
+        tree.file("/etc/passwd", 0o644, PASSWD.into());
+        tree.file("/etc/group", 0o644, GROUP.into());
+        tree.file("/etc/hosts", 0o644, HOSTS.into());
+        // Where programs that are older than /run look for it.
+        tree.link("/var/run", "/run");
+        tree.file("/init", 0o755, self.init(mark).into_bytes());
+        for (file, place) in &self.files {
+            ldd::add_file(&mut tree, file, place)?;
+        }
+        if let Some(folder) = &self.modules {
+            Modules::read(folder)?.add_to(&mut tree);
+        }
+        for name in STARTERS {
+            if let Some(path) = host::program(name).filter(|_| !tree.has_program(name)) {
+                ldd::add_file(&mut tree, &path, &format!("/usr/bin/{name}"))?;
+            }
+        }
+        add_busybox(&mut tree)?;
+        let failed = |e| format!("cannot write `{}`: {e}", path.display());
+        let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+        tree.write(&mut file).map_err(failed)?;
+        file.flush().map_err(failed)
+    }
+
+    fn init(&self, mark: &str) -> String {
+        let words: Vec<String> = self.command.iter().map(|word| quoted(word)).collect();
+        INIT.replace("{MARK}", mark)
+            .replace("{COMMAND}", &words.join(" "))
+    }
+}
+
+/// Busybox under each of its names that no file given has.
+fn add_busybox(tree: &mut Tree) -> Result {
+    let busybox = host::program("busybox").ok_or("`busybox` is not on the path")?;
+    let names = host::output(Command::new(&busybox).arg("--list-full"))
+        .ok_or("`busybox --list-full` failed")?;
+    ldd::add_file(tree, &busybox, "/usr/bin/busybox")?;
+    for path in names.lines() {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if path.contains('/') && !tree.has_program(name) {
+            tree.link(path, "/usr/bin/busybox");
+        }
+    }
+    Ok(())
+}
+
+/// A word that the shell takes as it is.
+pub(crate) fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Programs that start others by name, and are the host's own in the guest: Debian's busybox starts what
+/// it has in itself even where the path leads to another program of that name.
+const STARTERS: [&str; 13] = [
+    "chroot", "env", "find", "nice", "nohup", "nsenter", "setpriv", "setsid", "sh", "taskset",
+    "timeout", "unshare", "xargs",
+];
+
+/// The first process. The root is in memory, so that /run and /tmp need no file system of their own,
+/// which would hide the files that the host has there. The command's output goes through a pipe, as in
+/// a script of the host: what it prints does not depend on a terminal. What it leaves running may
+/// hold the pipe open; that is given a moment to end.
+const INIT: &str = r#"#!/bin/sh
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin HOME=/root
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t devtmpfs none /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts none /dev/pts
+mount -t tmpfs none /dev/shm
+mount -t tracefs none /sys/kernel/tracing
+mount -t bpf none /sys/fs/bpf
+mount -t cgroup2 none /sys/fs/cgroup
+chmod 1777 /tmp /dev/shm
+ip link set lo up
+stty raw -echo <>/dev/ttyS1
+exec 3>/dev/ttyS1
+mkfifo /run/output
+cat /run/output >&3 3>&- &
+cat=$!
+echo {MARK} >&3
+(exec 3>&-; exec {COMMAND}) </dev/null >/run/output 2>&1
+status=$?
+(sleep 2; kill $cat) 2>/dev/null 3>&- &
+wait $cat
+printf '\n%s %d\n' {MARK} $status >&3
+exec 3>&-
+poweroff -f
+"#;
+
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n";
+const GROUP: &str = "root:x:0:\nnogroup:x:65534:\n";
+const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_reach_the_command_unchanged() {
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+    }
+}
