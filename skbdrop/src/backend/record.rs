@@ -52,8 +52,8 @@ pub struct Record<'a> {
     pub tid: Option<u32>,
     /// Name of the thread of the context.
     pub comm: Option<&'a [u8]>,
-    /// For drops in hardware, the trap: its name and its group.
-    pub trap: Option<(&'a [u8], &'a [u8])>,
+    /// For drops in hardware, the trap.
+    pub trap: Option<Trap<'a>>,
     /// For drops in hardware, what the rule that dropped it was given by whoever made it.
     pub flow_action_cookie: Option<&'a [u8]>,
     /// How many drops this record stands for.
@@ -62,6 +62,16 @@ pub struct Record<'a> {
     pub lost_before: u64,
     /// The backend that saw it, if it is not the one that hands it out: it was recorded.
     pub seen_by: Option<BackendKind>,
+}
+
+/// The devlink trap by which a device told of a drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trap<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// The name of its group. Counts of drops come without it.
+    pub group: Option<&'a [u8]>,
 }
 
 /// When a drop was seen, by the clock that the backend has. The monitor knows their difference.
@@ -144,6 +154,14 @@ impl<'a> Record<'a> {
     }
 }
 
+impl<'a> Trap<'a> {
+    /// From its parts.
+    #[must_use]
+    pub fn new(name: &'a [u8], group: Option<&'a [u8]>) -> Self {
+        Self { name, group }
+    }
+}
+
 impl<'a> SymbolText<'a> {
     /// From its parts.
     #[must_use]
@@ -177,7 +195,7 @@ impl<'a> SymbolText<'a> {
 }
 
 /// What is before the first NUL in an array of the kernel's.
-#[cfg(feature = "ebpf")]
+#[cfg(any(feature = "ebpf", feature = "netlink"))]
 pub(crate) fn until_nul(padded: &[u8]) -> &[u8] {
     let len = padded.iter().position(|&byte| byte == 0);
     &padded[..len.unwrap_or(padded.len())]

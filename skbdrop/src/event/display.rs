@@ -41,7 +41,10 @@ impl fmt::Display for DropEvent {
             write!(f, ", in {}:{pid}", Printable(comm))?;
         }
         if let Origin::Hardware { trap, group } = &self.origin {
-            write!(f, ", by hardware: {trap} ({group})")?;
+            write!(f, ", by hardware: {trap}")?;
+            if let Some(group) = group {
+                write!(f, " ({group})")?;
+            }
         }
         if self.count > 1 {
             write!(f, ", {} times", self.count)?;

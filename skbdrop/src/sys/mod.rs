@@ -9,6 +9,8 @@
 
 #[cfg(feature = "ebpf")]
 pub(crate) mod bpf;
+#[cfg(feature = "netlink")]
+pub(crate) mod socket;
 
 /// `SYSFS_MAGIC` in `include/uapi/linux/magic.h`.
 const SYSFS_MAGIC: i64 = 0x6265_6572;

@@ -2,16 +2,13 @@
 
 use crate::{
     Error, Layer, Result,
-    backend::record::{Reason, Record as Drop, Time, until_nul},
+    backend::{
+        link::link_layer,
+        record::{Reason, Record as Drop, Time, until_nul},
+    },
 };
 use skbdrop_ebpf::{HEADER_NOT_SET, NAME_LEN, Record, flags};
 use std::mem::offset_of;
-
-/// Length of an Ethernet header, and where its EtherType is (`struct ethhdr`).
-const ETHERNET_LEN: usize = 14;
-const ETHERTYPE_AT: usize = 12;
-/// EtherTypes of VLAN tags, which stand before the packet's own: 802.1Q and 802.1ad.
-const VLAN: [[u8; 2]; 2] = [[0x81, 0x00], [0x88, 0xa8]];
 
 /// One record, with what is only good to the source.
 #[derive(Debug)]
@@ -111,15 +108,7 @@ impl Place {
         if self.mac == HEADER_NOT_SET || !at(self.mac) {
             return Layer::Data;
         }
-        // The device would tell, but its pointer is not to be trusted where packets are
-        // dropped. An Ethernet header names the packet's own protocol, or a VLAN tag.
-        let ethertype = packet.get(ETHERTYPE_AT..ETHERNET_LEN);
-        let matches = |wanted: [u8; 2]| ethertype == Some(&wanted[..]);
-        if protocol.is_some_and(matches) || VLAN.into_iter().any(matches) {
-            Layer::Ethernet
-        } else {
-            Layer::Link
-        }
+        link_layer(packet, protocol)
     }
 }
 
