@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    host::{self, output, run},
+    host::{self, output, read, run, write},
 };
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -265,12 +265,4 @@ fn digest(bytes: &[u8]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result {
-    fs::write(path, bytes).map_err(|e| format!("cannot write `{}`: {e}", path.display()))
 }

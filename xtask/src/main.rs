@@ -1,8 +1,21 @@
-//! `cargo xtask COMMAND`: the project's own commands, one file each.
+//! `cargo xtask COMMAND`: the project's own commands, one file each; other files are what they work
+//! with.
 
+mod boot;
+mod cpio;
+mod deb;
 mod ebpf;
+mod executables;
+mod guest;
 mod host;
+mod kernel;
+mod kernels;
+mod ldd;
+mod libtest;
+mod modules;
+mod packages;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -17,25 +30,32 @@ cargo xtask COMMAND
   ebpf --install  install what the build needs (as root on Debian, by apt and cargo)
   test            install what the tests need (as root on Debian), run every check and test
   test --no-install   the same with what is there already
+  kernels [NAME]…   run the live tests on other kernels, in QEMU: all, or those named
+  kernels --list  the kernels' names, and where in the cache they are
+  vm --kernel VMLINUZ [OPTION]… -- COMMAND…
+                  run a command in another kernel, in QEMU: its output and exit status are ours
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = |()| ExitCode::SUCCESS;
     let result = match arguments.as_slice() {
-        ["ebpf"] => ebpf::build(),
-        ["ebpf", "--check"] => ebpf::check(),
-        ["ebpf", "--install"] => ebpf::install(),
-        ["test"] => test::run_all(true),
-        ["test", "--no-install"] => test::run_all(false),
+        ["ebpf"] => ebpf::build().map(done),
+        ["ebpf", "--check"] => ebpf::check().map(done),
+        ["ebpf", "--install"] => ebpf::install().map(done),
+        ["test"] => test::run_all(true).map(done),
+        ["test", "--no-install"] => test::run_all(false).map(done),
+        ["kernels", arguments @ ..] => kernels::run(arguments).map(done),
+        ["vm", arguments @ ..] => vm::run(arguments),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
         other => Err(format!("no such command: {}\n\n{HELP}", other.join(" "))),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(message) => {
             eprintln!("xtask: {message}");
             ExitCode::FAILURE

@@ -206,7 +206,8 @@ async fn main() -> skbdrop::Result<()> {
 }
 "#;
 
-fn cargo(arguments: &[&str]) -> Command {
+/// Our own cargo, in the workspace.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(host::workspace());
     command

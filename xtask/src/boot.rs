@@ -1,0 +1,175 @@
+//! One boot of the matrix: a kernel, the tests that run in it, and what came of them.
+
+use crate::{
+    Result,
+    executables::Executable,
+    guest::{Guest, quoted},
+    host,
+    kernel::Kernel,
+    libtest::Outcome,
+};
+use std::time::Duration;
+
+/// What is booted, and what runs there.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    /// By its name in [`Kernel::NAMES`].
+    pub(crate) kernel: &'static str,
+    /// More words for its command line.
+    pub(crate) append: &'static str,
+    /// Modules to load first, with what they need.
+    pub(crate) modules: &'static [&'static str],
+    pub(crate) runs: &'static [Run],
+}
+
+/// A test executable of the crate of live tests, and the arguments that choose among its tests.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) test: &'static str,
+    pub(crate) filter: &'static [&'static str],
+}
+
+/// What came of a boot.
+#[derive(Debug)]
+pub(crate) struct Report {
+    /// As the guest's `uname -r` says it.
+    pub(crate) release: String,
+    /// Names of test executables and their outcomes.
+    pub(crate) runs: Vec<(String, Outcome)>,
+    /// All that was printed.
+    pub(crate) output: String,
+}
+
+impl Boot {
+    /// Boots and runs everything. The error is a guest that did not come to its end.
+    pub(crate) fn run(
+        &self,
+        kernel: Kernel,
+        executables: &[Executable],
+        tools: &[(&str, &str)],
+    ) -> Result<Report> {
+        let command = ["sh", "-c", &self.script()].map(str::to_owned).to_vec();
+        let mut guest = Guest::new(kernel.image, command);
+        guest.modules = Some(kernel.modules);
+        guest.append = self.append.to_owned();
+        guest.timeout = TIMEOUT;
+        for (tool, _) in tools {
+            let path = host::program(tool).ok_or_else(|| format!("`{tool}` is not on the path"))?;
+            let place = path.to_string_lossy().into_owned();
+            guest.files.push((path, place));
+        }
+        for executable in executables {
+            let Executable { name, path, .. } = executable;
+            let place = if executable.is_test {
+                format!("/tests/{name}")
+            } else {
+                // Where the tests have it compiled in.
+                path.to_string_lossy().into_owned()
+            };
+            if !executable.is_test || self.runs.iter().any(|run| run.test == name) {
+                guest.files.push((path.clone(), place));
+            }
+        }
+        let mut output = Vec::new();
+        let status = guest.run(&mut output);
+        let output = String::from_utf8_lossy(&output).into_owned();
+        match status {
+            Ok(0) => Report::parse(output),
+            Ok(status) => Err(format!("{output}the guest's script ended with {status}")),
+            Err(why) => Err(format!("{output}\n{why}")),
+        }
+    }
+
+    /// What the guest runs. Lines of ours begin with a sign that begins no line of a test.
+    fn script(&self) -> String {
+        let mut script = "echo \"@kernel $(uname -r)\"\n".to_owned();
+        for module in self.modules {
+            script += &format!("modprobe {module} || exit\n");
+        }
+        for run in self.runs {
+            let filter: Vec<String> = run.filter.iter().map(|word| quoted(word)).collect();
+            script += &format!(
+                "echo '@run {test}'\n\
+                 /tests/{test} --include-ignored --test-threads=1 --show-output {}\n\
+                 echo \"@end $?\"\n",
+                filter.join(" "),
+                test = run.test,
+            );
+        }
+        script
+    }
+}
+
+impl Report {
+    fn parse(output: String) -> Result<Self> {
+        let release = output
+            .lines()
+            .find_map(|line| line.strip_prefix("@kernel "))
+            .ok_or("the guest did not name its kernel")?
+            .to_owned();
+        let mut runs = Vec::new();
+        for part in output.split("@run ").skip(1) {
+            let (name, rest) = part.split_once('\n').unwrap_or((part, ""));
+            let (text, status) = rest.split_once("@end ").unwrap_or((rest, ""));
+            let mut outcome = Outcome::parse(text);
+            if outcome.result.is_empty() {
+                // Not there, or ended by a signal.
+                outcome.result = format!("no test result, status {}", status.trim());
+            }
+            runs.push((name.to_owned(), outcome));
+        }
+        Ok(Self {
+            release,
+            runs,
+            output,
+        })
+    }
+
+    /// Whether every test that ran passed.
+    pub(crate) fn is_good(&self) -> bool {
+        self.runs.iter().all(|(_, outcome)| outcome.is_good())
+    }
+}
+
+/// A boot takes some fifteen seconds, and tests are slower in an emulated machine.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_has_each_run_with_its_outcome() {
+        let output = "@kernel 6.1.0-50\n@run live\n\nrunning 1 test\ntest a ... ok\n\n\
+            test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 1s\n\
+            \n@end 0\n@run gone\nsh: /tests/gone: not found\n@end 127\n";
+        let report = Report::parse(output.to_owned()).unwrap();
+        assert_eq!(report.release, "6.1.0-50");
+        assert_eq!(report.runs[0].0, "live");
+        assert!(report.runs[0].1.is_good());
+        assert_eq!(report.runs[1].1.result, "no test result, status 127");
+        assert!(!report.is_good());
+    }
+
+    #[test]
+    fn arguments_reach_the_test_as_they_are() {
+        let boot = Boot {
+            kernel: "6.1",
+            append: "",
+            modules: &["drop_monitor"],
+            runs: &[Run {
+                test: "live",
+                filter: &["--skip", "it's"],
+            }],
+        };
+        let script = boot.script();
+        assert!(
+            script.contains("modprobe drop_monitor || exit\n"),
+            "{script}"
+        );
+        assert!(
+            script.contains(r"--show-output '--skip' 'it'\''s'"),
+            "{script}"
+        );
+    }
+}

@@ -1,0 +1,249 @@
+//! Packages of any Debian suite, fetched into the cache and unpacked there. The system's own apt
+//! says where from and does the downloading, so that its mirror and its proxy serve us too; its
+//! sources and its packages stay as they are.
+
+use crate::{
+    Result,
+    host::{self, TemporaryFolder, run},
+    packages::{self, Package},
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+/// The packages of a suite.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    name: String,
+    /// Text of the index.
+    index: String,
+    /// Whether the index was fetched just now.
+    fresh: bool,
+}
+
+impl Suite {
+    /// The suite by an index of today. Where the mirror does not answer, by an older one.
+    pub(crate) fn open(name: &str) -> Result<Self> {
+        let cached = index_path(name);
+        let age = fs::metadata(&cached)
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .map(|time| time.elapsed().unwrap_or_default());
+        match age {
+            Some(age) if age < INDEX_AGE => Self::cached(name),
+            Some(age) => match Self::fetch(name)? {
+                Ok(suite) => Ok(suite),
+                Err(why) => {
+                    let days = age.as_secs() / (24 * 60 * 60);
+                    println!("xtask: {why}\nxtask: {name}: index of {days} days ago instead");
+                    Self::cached(name)
+                }
+            },
+            None => Self::fetch(name)?,
+        }
+    }
+
+    /// Unpacks the package `name` and its parts into a folder of the cache, and gives the folder.
+    /// What is there already is not fetched again.
+    pub(crate) fn unpacked(&mut self, name: &str) -> Result<PathBuf> {
+        match self.unpack(name) {
+            // The mirror may have moved on since the index was read.
+            Err(_) if !self.fresh => {
+                *self = Self::fetch(&self.name)??;
+                self.unpack(name)
+            }
+            result => result,
+        }
+    }
+
+    /// The version of the package `name`, by the cached index alone.
+    pub(crate) fn cached_version(name: &str, package: &str) -> Option<String> {
+        let index = fs::read_to_string(index_path(name)).ok()?;
+        let packages = packages::with_parts(&index, package).ok()?;
+        Some(packages.first()?.version.clone())
+    }
+
+    /// Where `unpacked` puts a package of this version.
+    pub(crate) fn folder(name: &str, package: &str, version: &str) -> PathBuf {
+        cache().join(name).join(format!("{package}_{version}"))
+    }
+
+    fn unpack(&self, name: &str) -> Result<PathBuf> {
+        let packages = packages::with_parts(&self.index, name)
+            .map_err(|name| format!("{}: no package `{name}` in the index", self.name))?;
+        let folder = Self::folder(&self.name, name, &packages[0].version);
+        if folder.exists() {
+            return Ok(folder);
+        }
+        // A folder of this name is whole: it is filled under another one.
+        let partial = folder.with_extension(format!("{}.partial", std::process::id()));
+        let archives = TemporaryFolder::new("packages")?;
+        let result = packages.iter().try_for_each(|package| {
+            let archive = archives.path().join("deb");
+            fetch_package(package, &archive)?;
+            run(Command::new("dpkg-deb")
+                .arg("-x")
+                .arg(&archive)
+                .arg(&partial))?;
+            fs::remove_file(&archive)
+                .map_err(|e| format!("cannot remove `{}`: {e}", archive.display()))
+        });
+        let result = result.and_then(|()| {
+            fs::rename(&partial, &folder)
+                .map_err(|e| format!("cannot rename `{}`: {e}", partial.display()))
+        });
+        if result.is_err() {
+            let _ = fs::remove_dir_all(&partial);
+        }
+        result.map(|()| folder)
+    }
+
+    fn cached(name: &str) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            index: String::from_utf8_lossy(&host::read(&index_path(name))?).into_owned(),
+            fresh: false,
+        })
+    }
+
+    /// Fetches the index. The inner error is a mirror that does not serve it; the outer one, which no
+    /// older index excuses, what it served and should not have.
+    fn fetch(name: &str) -> Result<Result<Self>> {
+        host::need(&[("gpgv", "gpgv"), ("xz", "xz-utils")])?;
+        let suite = format!("{}/dists/{name}", mirror()?);
+        let folder = TemporaryFolder::new("index")?;
+        let at = |file: &str| folder.path().join(file);
+        println!("xtask: {name}: fetching the index");
+        if let Err(why) = download(&format!("{suite}/InRelease"), &at("InRelease"), None) {
+            return Ok(Err(why));
+        }
+        let release = verified(&at("InRelease"), &at("Release"))?;
+        let digest = packages::release_digest(&release, INDEX)
+            .ok_or_else(|| format!("{name}: its release lists no `{INDEX}`"))?;
+        let uri = format!("{suite}/{INDEX}");
+        if let Err(why) = download(&uri, &at("Packages.xz"), Some(digest)) {
+            return Ok(Err(why));
+        }
+        run(Command::new("xz")
+            .arg("--decompress")
+            .arg(at("Packages.xz")))?;
+        let index = host::read(&at("Packages"))?;
+        let path = index_path(name);
+        let parent = path.parent().expect("an index is in a folder of its suite");
+        fs::create_dir_all(parent)
+            .map_err(|e| format!("cannot create `{}`: {e}", parent.display()))?;
+        host::write(&path, &index)?;
+        let mut suite = Self::cached(name)?;
+        suite.fresh = true;
+        Ok(Ok(suite))
+    }
+}
+
+/// The Debian archive that the system's apt sources name.
+fn mirror() -> Result<String> {
+    let format = "$(ORIGIN)|$(LABEL)|$(REPO_URI)";
+    host::output(Command::new("apt-get").args([
+        "indextargets",
+        "--format",
+        format,
+        "Created-By: Packages",
+    ]))
+    .as_deref()
+    .and_then(packages::archive)
+    .map(str::to_owned)
+    .ok_or("no Debian archive in the sources of apt (`apt-get indextargets`)".to_owned())
+}
+
+fn fetch_package(package: &Package, to: &Path) -> Result {
+    let Package { name, version, .. } = package;
+    // Most of a kernel is in one package; the others are too small to tell of.
+    if package.size > 1_000_000 {
+        println!(
+            "xtask: fetching {name} {version}, {} MB",
+            package.size / 1_000_000
+        );
+    }
+    let uri = format!("{}/{}", mirror()?, package.filename);
+    download(&uri, to, Some(&package.sha256))
+}
+
+/// Downloads by apt's own helper, which checks the digest.
+fn download(uri: &str, to: &Path, sha256: Option<&str>) -> Result {
+    let mut command = Command::new("/usr/lib/apt/apt-helper");
+    command.arg("download-file").arg(uri).arg(to);
+    if let Some(digest) = sha256 {
+        command.arg(format!("SHA256:{digest}"));
+    }
+    let output = command
+        .output()
+        .map_err(|e| format!("cannot start `apt-helper` (part of Debian's apt): {e}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("E: "))
+        .collect();
+    Err(format!("cannot fetch `{uri}`: {}", errors.join("; ")))
+}
+
+/// The text of a signed release file, if one of Debian's keys that we have signed it. A suite is
+/// signed with several, and an older system does not have the newer ones.
+fn verified(signed: &Path, text: &Path) -> Result<String> {
+    let output = Command::new("gpgv")
+        .args(["--status-fd", "1", "--keyring", KEYRING, "--output"])
+        .args([text, signed])
+        .output()
+        .map_err(|e| format!("cannot start `gpgv`: {e}"))?;
+    let status = String::from_utf8_lossy(&output.stdout);
+    if is_good(&status) {
+        Ok(String::from_utf8_lossy(&host::read(text)?).into_owned())
+    } else {
+        Err(format!(
+            "`{}` is not signed with a key of {KEYRING} (package debian-archive-keyring):\n{}",
+            signed.display(),
+            String::from_utf8_lossy(&output.stderr)
+        ))
+    }
+}
+
+/// Whether gpgv's status lines tell of a good signature and of no bad one.
+fn is_good(status: &str) -> bool {
+    let has = |word: &str| {
+        status
+            .lines()
+            .any(|line| line.split(' ').nth(1) == Some(word))
+    };
+    has("GOODSIG") && !has("BADSIG")
+}
+
+fn index_path(suite: &str) -> PathBuf {
+    cache().join(suite).join("Packages")
+}
+
+fn cache() -> PathBuf {
+    host::cache().join("debian")
+}
+
+const INDEX: &str = "main/binary-amd64/Packages.xz";
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Suites change a few times a day at most, kernels every other week.
+const INDEX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_good_signature_is_enough_and_a_bad_one_too_many() {
+        let good = "[GNUPG:] GOODSIG 6ED0 Debian\n[GNUPG:] ERRSIG 78DB\n[GNUPG:] NO_PUBKEY 78DB\n";
+        assert!(is_good(good));
+        assert!(!is_good(&format!("{good}[GNUPG:] BADSIG 78DB Debian\n")));
+        assert!(!is_good("[GNUPG:] EXPKEYSIG 6ED0 Debian\n"));
+        assert!(!is_good("GOODSIG\n"));
+    }
+}

@@ -1,0 +1,84 @@
+//! The kernels that we are tested on: Debian's for clouds, by the suites that carry them.
+
+use crate::{Result, deb::Suite, modules};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A kernel in the cache.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) image: PathBuf,
+    /// `lib/modules/VERSION`.
+    pub(crate) modules: PathBuf,
+}
+
+impl Kernel {
+    /// Names of the kernels and the suites that they come from.
+    pub(crate) const NAMES: [(&str, &str); 4] = [
+        // The oldest that we claim: its tracepoint has no reason.
+        ("5.10", "bullseye"),
+        ("6.1", "bookworm"),
+        ("6.12", "trixie"),
+        ("newest", "trixie-backports"),
+    ];
+
+    /// The suite of a kernel that we know by name.
+    pub(crate) fn suite(name: &str) -> Option<&'static str> {
+        Self::NAMES
+            .into_iter()
+            .find_map(|(known, suite)| (known == name).then_some(suite))
+    }
+
+    /// What to say of a name that is none.
+    pub(crate) fn unknown(name: &str) -> String {
+        let names = Self::NAMES.map(|(name, _)| name).join(", ");
+        format!("no kernel `{name}` (there are {names})")
+    }
+
+    /// The present version of the kernel, fetched unless it is in the cache.
+    pub(crate) fn fetch(name: &str) -> Result<Self> {
+        let suite = Self::suite(name).ok_or_else(|| Self::unknown(name))?;
+        let folder = Suite::open(suite)?.unpacked(PACKAGE)?;
+        let kernel = Self::find(&folder)
+            .ok_or_else(|| format!("no kernel and modules in `{}`", folder.display()))?;
+        let version = kernel.modules.file_name().unwrap_or_default();
+        let version = version.to_string_lossy();
+        if name != "newest" && !version.starts_with(&format!("{name}.")) {
+            return Err(format!("{suite} has kernel {version}, not {name}"));
+        }
+        // Once here rather than at each boot.
+        modules::unpack_in_place(&kernel.modules)?;
+        Ok(kernel)
+    }
+
+    /// The kernel, if its present version is in the cache; fetches nothing.
+    pub(crate) fn cached(suite: &str) -> Option<Self> {
+        let version = Suite::cached_version(suite, PACKAGE)?;
+        Self::find(&Suite::folder(suite, PACKAGE, &version))
+    }
+
+    /// The kernel in the unpacked packages. Newer ones have everything below `usr`, and the image
+    /// with the modules.
+    fn find(folder: &Path) -> Option<Self> {
+        let modules = ["lib/modules", "usr/lib/modules"]
+            .iter()
+            .find_map(|path| entries(&folder.join(path)).next())?;
+        let image = entries(&folder.join("boot"))
+            .chain(entries(&modules))
+            .find(|path| {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                name.starts_with("vmlinuz")
+            })?;
+        Some(Self { image, modules })
+    }
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+/// Leads to the present kernel in each suite.
+const PACKAGE: &str = "linux-image-cloud-amd64";

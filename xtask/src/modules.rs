@@ -1,0 +1,360 @@
+//! A kernel's modules: found in a folder, unpacked, with the indexes that `modprobe` reads.
+
+use crate::{Result, cpio::Tree, host};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The modules of one kernel.
+#[derive(Debug)]
+pub(crate) struct Modules {
+    /// As `uname -r` says it.
+    version: String,
+    modules: Vec<Module>,
+    /// `modules.builtin`: what `modprobe` need not look for.
+    builtin: Option<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Module {
+    /// Below the folder, without `.xz`.
+    path: String,
+    info: Info,
+    content: Vec<u8>,
+}
+
+impl Modules {
+    /// Reads every `.ko` and `.ko.xz` below `folder`, which may be flat, a `lib/modules/VERSION`,
+    /// or something above of one.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let mut paths = Vec::new();
+        find(folder, &mut paths)?;
+        paths.sort();
+        let packed: Vec<&PathBuf> = paths.iter().filter(|path| is_packed(path)).collect();
+        let mut unpacked = unpack(&packed)?.into_iter();
+        let mut modules = Vec::new();
+        for path in &paths {
+            let content = if is_packed(path) {
+                unpacked.next().ok_or("fewer modules unpacked than asked")?
+            } else {
+                host::read(path)?
+            };
+            let below = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
+            modules.push(Module {
+                path: below.trim_end_matches(".xz").to_owned(),
+                info: Info::of(&content)
+                    .ok_or_else(|| format!("`{}` is no kernel module", path.display()))?,
+                content,
+            });
+        }
+        let version = match modules.first() {
+            Some(module) => module.info.version.clone(),
+            None => return Err(format!("no kernel module below `{}`", folder.display())),
+        };
+        if let Some(other) = modules.iter().find(|module| module.info.version != version) {
+            return Err(format!(
+                "`{}` holds modules of two kernels: {version}, {}",
+                folder.display(),
+                other.info.version
+            ));
+        }
+        Ok(Self {
+            version,
+            modules,
+            builtin: fs::read(folder.join("modules.builtin")).ok(),
+        })
+    }
+
+    /// Puts the modules and their indexes where the guest's `modprobe` looks for them.
+    pub(crate) fn add_to(self, tree: &mut Tree) {
+        let folder = format!("/lib/modules/{}", self.version);
+        let indexes = [
+            ("modules.dep", self.dependencies().into_bytes()),
+            ("modules.alias", self.aliases().into_bytes()),
+            ("modules.builtin", self.builtin.unwrap_or_default()),
+            // Looked for by modprobe, and not needed by it.
+            ("modules.symbols", Vec::new()),
+        ];
+        for (name, content) in indexes {
+            tree.file(&format!("{folder}/{name}"), 0o644, content);
+        }
+        for module in self.modules {
+            tree.file(&format!("{folder}/{}", module.path), 0o644, module.content);
+        }
+    }
+
+    /// `modules.dep`: each module with all that it needs, what is needed first last.
+    fn dependencies(&self) -> String {
+        let by_name: BTreeMap<String, &Module> = self
+            .modules
+            .iter()
+            .map(|module| (name(&module.path), module))
+            .collect();
+        let mut text = String::new();
+        for module in &self.modules {
+            let (mut seen, mut order) = (BTreeSet::new(), Vec::new());
+            in_order(module, &by_name, &mut seen, &mut order);
+            order.pop();
+            text += &format!("{}:", module.path);
+            for needed in order.iter().rev() {
+                text += &format!(" {}", needed.path);
+            }
+            text += "\n";
+        }
+        text
+    }
+
+    /// `modules.alias`: by what other names the kernel asks for a module.
+    fn aliases(&self) -> String {
+        let mut text = String::new();
+        for module in &self.modules {
+            for alias in &module.info.aliases {
+                text += &format!("alias {alias} {}\n", name(&module.path));
+            }
+        }
+        text
+    }
+}
+
+/// Adds to `order` what `module` needs, what is needed first first, and then the module.
+fn in_order<'a>(
+    module: &'a Module,
+    by_name: &BTreeMap<String, &'a Module>,
+    seen: &mut BTreeSet<&'a str>,
+    order: &mut Vec<&'a Module>,
+) {
+    if seen.insert(&module.path) {
+        // What no file provides is built in; else modprobe will say what is missing.
+        for needed in module
+            .info
+            .depends
+            .iter()
+            .filter_map(|name| by_name.get(name))
+        {
+            in_order(needed, by_name, seen, order);
+        }
+        order.push(module);
+    }
+}
+
+/// What a module says of itself in its section `.modinfo`.
+#[derive(Debug, Default, PartialEq)]
+struct Info {
+    version: String,
+    depends: Vec<String>,
+    aliases: Vec<String>,
+}
+
+impl Info {
+    fn of(module: &[u8]) -> Option<Self> {
+        Some(Self::parse(section(module, b".modinfo")?))
+    }
+
+    /// From `name=value` strings, each ended by a zero.
+    fn parse(section: &[u8]) -> Self {
+        let mut info = Self::default();
+        for entry in section.split(|&byte| byte == 0) {
+            let entry = String::from_utf8_lossy(entry);
+            match entry.split_once('=') {
+                Some(("vermagic", value)) => {
+                    info.version = value.split(' ').next().unwrap_or_default().to_owned();
+                }
+                Some(("depends", value)) => {
+                    let names = value.split(',').filter(|name| !name.is_empty());
+                    info.depends = names.map(|name| name.replace('-', "_")).collect();
+                }
+                Some(("alias", value)) => info.aliases.push(value.to_owned()),
+                _ => {}
+            }
+        }
+        info
+    }
+}
+
+/// The bytes of a section of a little-endian 64-bit ELF file.
+fn section<'a>(elf: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
+    fn number(bytes: &[u8], at: usize, size: usize) -> Option<usize> {
+        let field = bytes.get(at..at.checked_add(size)?)?;
+        let value = field
+            .iter()
+            .rev()
+            .fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+        usize::try_from(value).ok()
+    }
+    if !elf.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    // e_shoff, e_shentsize, e_shnum, e_shstrndx of the file's header.
+    let (start, size) = (number(elf, 0x28, 8)?, number(elf, 0x3a, 2)?);
+    let (count, names) = (number(elf, 0x3c, 2)?, number(elf, 0x3e, 2)?);
+    let header = |index: usize| elf.get(start.checked_add(index * size)?..);
+    // sh_offset and sh_size of a section's header.
+    let content = |header: &[u8]| {
+        let start = number(header, 0x18, 8)?;
+        elf.get(start..start.checked_add(number(header, 0x20, 8)?)?)
+    };
+    let names = content(header(names)?)?;
+    (0..count).find_map(|index| {
+        let header = header(index)?;
+        let name = names.get(number(header, 0, 4)?..)?;
+        let name = name.split(|&byte| byte == 0).next()?;
+        (name == wanted).then(|| content(header)).flatten()
+    })
+}
+
+/// A module's name by its file's.
+fn name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.trim_end_matches(".ko").replace('-', "_")
+}
+
+fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "xz")
+}
+
+fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result {
+    let failed = |e| format!("cannot read `{}`: {e}", folder.display());
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        // A link, as `build` to the headers, leads out of the folder.
+        if entry.file_type().map_err(failed)?.is_dir() {
+            find(&path, found)?;
+        } else if [".ko", ".ko.xz"]
+            .iter()
+            .any(|end| entry.file_name().to_string_lossy().ends_with(end))
+        {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Unpacks every `.ko.xz` below `folder` beside itself, and removes it.
+pub(crate) fn unpack_in_place(folder: &Path) -> Result {
+    let mut paths = Vec::new();
+    find(folder, &mut paths)?;
+    paths.retain(|path| is_packed(path));
+    if paths.is_empty() {
+        return Ok(());
+    }
+    host::need(&[("xz", "xz-utils")])?;
+    host::run(Command::new("xz").arg("--decompress").args(paths))
+}
+
+/// Unpacks files of `xz`. A thousand of them are a kernel's modules, so two processes serve them
+/// all: one tells the sizes, the other unpacks them one after another.
+fn unpack(paths: &[&PathBuf]) -> Result<Vec<Vec<u8>>> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    host::need(&[("xz", "xz-utils")])?;
+    let xz = |option: &[&str]| {
+        let output = Command::new("xz").args(option).args(paths).output();
+        let output = output.map_err(|e| format!("cannot start `xz`: {e}"))?;
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            let said = String::from_utf8_lossy(&output.stderr);
+            Err(format!("`xz {}` failed: {said}", option.join(" ")))
+        }
+    };
+    let sizes = unpacked_sizes(&String::from_utf8_lossy(&xz(&["--robot", "--list"])?));
+    let content = xz(&["--decompress", "--stdout"])?;
+    if sizes.len() != paths.len() || sizes.iter().sum::<usize>() != content.len() {
+        return Err("`xz --list` and what it unpacked differ".to_owned());
+    }
+    let mut rest = content.as_slice();
+    let pieces = sizes.into_iter().map(|size| {
+        let (piece, after) = rest.split_at(size);
+        rest = after;
+        piece.to_vec()
+    });
+    Ok(pieces.collect())
+}
+
+/// The column of unpacked sizes in what `xz --robot --list` prints.
+fn unpacked_sizes(listing: &str) -> Vec<usize> {
+    listing
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("file\t")?
+                .split('\t')
+                .nth(3)?
+                .parse()
+                .ok()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_tells_its_kernel_needs_and_names() {
+        let section = b"alias=net-pf-16-proto-16-family-ovs_flow\0alias=second\0license=GPL\0\
+            depends=nf_conntrack,nf-nat\0\0name=openvswitch\0vermagic=6.1.0-50 SMP preempt \0";
+        let info = Info::parse(section);
+        assert_eq!(info.version, "6.1.0-50");
+        assert_eq!(info.depends, ["nf_conntrack", "nf_nat"]);
+        assert_eq!(
+            info.aliases,
+            ["net-pf-16-proto-16-family-ovs_flow", "second"]
+        );
+        assert!(Info::parse(b"depends=\0").depends.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_module_has_no_section() {
+        assert_eq!(section(b"", b".modinfo"), None);
+        assert_eq!(section(b"\x7fELF\x02\x01", b".modinfo"), None);
+        let mut wild = b"\x7fELF\x02\x01".to_vec();
+        wild.resize(200, 0xff);
+        assert_eq!(section(&wild, b".modinfo"), None);
+    }
+
+    #[test]
+    fn the_deepest_need_comes_last() {
+        let module = |path: &str, depends: &[&str]| Module {
+            path: path.to_owned(),
+            info: Info {
+                depends: depends.iter().map(|&name| name.to_owned()).collect(),
+                ..Info::default()
+            },
+            content: Vec::new(),
+        };
+        let modules = Modules {
+            version: "6.1".to_owned(),
+            modules: vec![
+                module("net/ovs.ko", &["nat", "crc", "defrag_v6"]),
+                module("net/nat.ko", &["track", "crc"]),
+                module("net/track.ko", &["defrag_v6", "builtin"]),
+                module("net/defrag-v6.ko", &[]),
+                module("lib/crc.ko", &[]),
+            ],
+            builtin: None,
+        };
+        let text = modules.dependencies();
+        let first = text.lines().next().unwrap();
+        let place = |name: &str| first.find(name).unwrap();
+        assert!(first.starts_with("net/ovs.ko: "), "{first}");
+        assert_eq!(first.split(' ').count(), 5, "{first}");
+        assert!(place("nat.ko") < place("track.ko"), "{first}");
+        assert!(place("track.ko") < place("defrag-v6.ko"), "{first}");
+        assert!(place("nat.ko") < place("crc.ko"), "{first}");
+        assert!(text.contains("net/track.ko: net/defrag-v6.ko\n"), "{text}");
+        assert!(text.ends_with("lib/crc.ko:\n"));
+    }
+
+    #[test]
+    fn sizes_are_a_column_of_the_listing() {
+        let listing = "name\ta.ko.xz\nfile\t1\t1\t24116\t113390\t0.213\tCRC32\t0\n\
+            name\tb.ko.xz\nfile\t1\t1\t45336\t220151\t0.206\tCRC32\t0\n\
+            totals\t2\t2\t69452\t333541\t0.208\tCRC32\t0\t2\n";
+        assert_eq!(unpacked_sizes(listing), [113_390, 220_151]);
+    }
+}
