@@ -40,9 +40,18 @@ fn every_field_of_a_drop_that_is_known() {
         (before.1 - slack..=after.1 + slack).contains(&event.wall_time),
         "{event:?}"
     );
-    let reason = event.reason.as_ref().unwrap();
-    assert_eq!(reason.name(), Some("NO_SOCKET"));
-    assert_eq!(reason.raw(), monitor.resolver().number("NO_SOCKET"));
+    match monitor.resolver().number("NO_SOCKET") {
+        Some(number) => {
+            let reason = event.reason.as_ref().unwrap();
+            assert_eq!(
+                (reason.raw(), reason.name()),
+                (Some(number), Some("NO_SOCKET"))
+            );
+            assert!(event.to_string().contains("NO_SOCKET"), "{event}");
+        }
+        // A kernel without reasons, as 5.10.
+        None => assert_eq!(event.reason, None),
+    }
     let symbol = event.location.symbol.as_ref().unwrap();
     // The function that drops it has been called so since long, and otherwise since 7.x.
     assert!(
@@ -78,7 +87,6 @@ fn every_field_of_a_drop_that_is_known() {
     assert_eq!(event.lost_before, 0);
     let line = event.to_string();
     for part in [
-        "NO_SOCKET",
         "udp",
         "IPv4",
         "UDP",

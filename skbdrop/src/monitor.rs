@@ -282,6 +282,8 @@ pub struct Builder {
     symbols: bool,
     source: Option<Box<dyn Source>>,
     resolver: Option<Resolver>,
+    #[cfg(feature = "netlink")]
+    netlink: crate::backend::NetlinkOptions,
 }
 
 impl Default for Builder {
@@ -294,6 +296,8 @@ impl Default for Builder {
             symbols: true,
             source: None,
             resolver: None,
+            #[cfg(feature = "netlink")]
+            netlink: crate::backend::NetlinkOptions::default(),
         }
     }
 }
@@ -339,6 +343,13 @@ impl Builder {
         self
     }
 
+    /// What only the netlink backend can be asked for; of no meaning to others.
+    #[cfg(feature = "netlink")]
+    pub fn netlink(mut self, options: crate::backend::NetlinkOptions) -> Self {
+        self.netlink = options;
+        self
+    }
+
     /// Where names of reasons come from. By default from the running kernel.
     pub fn resolver(mut self, resolver: Resolver) -> Self {
         self.resolver = Some(resolver);
@@ -352,10 +363,14 @@ impl Builder {
     /// The backend is not possible here, or not with these privileges; the error says what is
     /// missing. Or a setting is out of range.
     pub fn build(self) -> Result<Monitor> {
+        #[cfg(feature = "netlink")]
+        self.netlink.check()?;
         let settings = Settings {
             buffer_size: self.checked_buffer_size()?,
             snap_len: self.checked_snap_len()?,
             btf_file: self.btf_file,
+            #[cfg(feature = "netlink")]
+            netlink: self.netlink,
             ..Settings::default()
         };
         if settings.btf_file.is_some() {

@@ -75,9 +75,9 @@ impl Pipeline {
         let (timestamp_ns, wall_time) = self.clock.both(record.time);
         let origin = match record.trap {
             None => Origin::Software,
-            Some((trap, group)) => Origin::Hardware {
-                trap: self.name(trap),
-                group: self.name(group),
+            Some(trap) => Origin::Hardware {
+                trap: self.name(trap.name),
+                group: trap.group.map(|group| self.name(group)),
             },
         };
         DropEvent {

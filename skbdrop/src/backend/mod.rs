@@ -41,8 +41,10 @@
 
 #[cfg(feature = "ebpf")]
 mod ebpf;
-#[cfg(feature = "ebpf")]
+#[cfg(any(feature = "ebpf", feature = "netlink"))]
 mod link;
+#[cfg(feature = "netlink")]
+mod netlink;
 #[cfg(feature = "perf")]
 mod perf;
 mod record;
@@ -50,7 +52,9 @@ mod record;
 pub mod replay;
 mod settings;
 
-pub use record::{Endpoints, Reason, Record, SymbolText, Time};
+#[cfg(feature = "netlink")]
+pub use netlink::{NetlinkOptions, WhenRunning};
+pub use record::{Endpoints, Reason, Record, SymbolText, Time, Trap};
 pub(crate) use settings::Settings;
 
 #[cfg(feature = "perf")]
@@ -164,7 +168,40 @@ pub enum Backend {
     ///
     /// A ring per CPU, which share the buffer.
     Perf,
-    /// Generic netlink's `drop_monitor`. Not in this version yet.
+    /// Generic netlink's `NET_DM`, the kernel's `drop_monitor`: the only one that sees drops in
+    /// hardware, and one that lockdown does not touch. Its settings are [`NetlinkOptions`].
+    ///
+    /// The kernel has one `drop_monitor` for all, with one configuration and without an owner. Monitors of
+    /// this crate share it, also between processes: whoever leaves last stops it and puts back the
+    /// configuration that was before. What another program runs is listened to, and not stopped. Where
+    /// a monitor was killed it stays on until the next one, of any process, ends. See
+    /// [`WhenRunning`] for what can be chosen, and the crate's documentation for what remains.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.4. Reasons since 5.18.
+    ///
+    /// # Kernel configuration
+    ///
+    /// `CONFIG_NET_DROP_MONITOR`, with the module `drop_monitor` loaded, which this crate does not do;
+    /// `CONFIG_NET_DEVLINK` for drops in hardware. It is there in the initial network namespace alone, from
+    /// which all namespaces' drops are seen.
+    ///
+    /// # Capabilities
+    ///
+    /// CAP_NET_ADMIN in the initial user namespace, kept until the monitor's end; CAP_SYS_ADMIN as well
+    /// since 6.7 and in stable kernels of 2023-12 and later. Symbols need no more.
+    ///
+    /// # What it reports
+    ///
+    /// Reason, location and symbol, time, protocol, length, packet and the index of the interface that it
+    /// came in by; for hardware also the trap, its group, the interface's name and the cookie of the rule.
+    /// Not the namespace, the context, the socket, nor packets that have no link-layer header yet, which
+    /// are those that were to be sent. In summary mode no more than location and count.
+    ///
+    /// # Cost
+    ///
+    /// Some microseconds a drop, in the kernel's worker and in two copies of the packet's first bytes.
     Netlink,
 }
 
@@ -202,8 +239,13 @@ impl Backend {
         }
     }
 
-    /// Whether it can be opened; with what it cannot do here.
+    /// Whether it can be opened; with what it cannot do here. Opens it for a moment, but not what others of the
+    /// system would notice.
     pub(crate) fn probe(self, settings: &Settings) -> Result<Vec<Error>> {
+        #[cfg(feature = "netlink")]
+        if self == Self::Netlink {
+            return netlink::probe().map(|()| Vec::new());
+        }
         let (mut source, _) = self.open(settings)?;
         Ok(source.take_limitations())
     }
@@ -263,14 +305,24 @@ fn open_perf(_: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
     Err(absent("perf"))
 }
 
+#[cfg(feature = "netlink")]
+fn open_netlink(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
+    let source = netlink::NetlinkSource::open(settings)?;
+    // The reasons come by name. The kernel's types only add their subsystems.
+    let resolver = settings.resolver().unwrap_or_else(|_| Resolver::empty());
+    Ok((Box::new(source), resolver))
+}
+
+#[cfg(not(feature = "netlink"))]
 fn open_netlink(_: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
-    Err(Error::not_supported(
-        "the backend `netlink` is not in this version of skbdrop (use `ebpf` or `perf`)",
-    ))
+    Err(absent("netlink"))
 }
 
 /// A backend that was left out of the build.
-#[cfg_attr(all(feature = "ebpf", feature = "perf"), expect(dead_code))]
+#[cfg_attr(
+    all(feature = "ebpf", feature = "perf", feature = "netlink"),
+    expect(dead_code)
+)]
 fn absent(feature: &str) -> Error {
     Error::not_supported(format!(
         "the backend `{feature}` is not in this build of skbdrop (enable the feature `{feature}`)"

@@ -56,8 +56,8 @@ pub struct Record<'a> {
     pub tid: Option<u32>,
     /// Name of the thread of the context.
     pub comm: Option<&'a [u8]>,
-    /// For drops in hardware, the trap: its name and its group.
-    pub trap: Option<(&'a [u8], &'a [u8])>,
+    /// For drops in hardware, the trap.
+    pub trap: Option<Trap<'a>>,
     /// For drops in hardware, what the rule that dropped it was given by whoever made it.
     pub flow_action_cookie: Option<&'a [u8]>,
     /// How many drops this record stands for.
@@ -74,6 +74,16 @@ pub type Endpoints = (
     Option<(IpAddr, Option<u16>)>,
     Option<u8>,
 );
+
+/// The devlink trap by which a device told of a drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Trap<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// The name of its group. Counts of drops come without it.
+    pub group: Option<&'a [u8]>,
+}
 
 /// When a drop was seen, by the clock that the backend has. The monitor knows their difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +166,14 @@ impl<'a> Record<'a> {
     }
 }
 
+impl<'a> Trap<'a> {
+    /// From its parts.
+    #[must_use]
+    pub fn new(name: &'a [u8], group: Option<&'a [u8]>) -> Self {
+        Self { name, group }
+    }
+}
+
 impl<'a> SymbolText<'a> {
     /// From its parts.
     #[must_use]
@@ -189,7 +207,7 @@ impl<'a> SymbolText<'a> {
 }
 
 /// What is before the first NUL in an array of the kernel's.
-#[cfg(feature = "ebpf")]
+#[cfg(any(feature = "ebpf", feature = "netlink"))]
 pub(crate) fn until_nul(padded: &[u8]) -> &[u8] {
     let len = padded.iter().position(|&byte| byte == 0);
     &padded[..len.unwrap_or(padded.len())]

@@ -8,7 +8,7 @@ use std::{cell::OnceCell, path::PathBuf};
 
 /// The builder's settings, checked, and the kernel's types, read when first needed.
 #[derive(Debug, Default)]
-#[cfg_attr(not(feature = "ebpf"), allow(dead_code))] // without a backend nobody reads them
+#[cfg_attr(not(feature = "ebpf"), allow(dead_code))] // not every backend reads all
 pub(crate) struct Settings {
     /// BTF to use instead of the kernel's own.
     pub(crate) btf_file: Option<PathBuf>,
@@ -17,6 +17,9 @@ pub(crate) struct Settings {
     /// Bytes of buffer; a power of two of at least a page.
     pub(crate) buffer_size: u32,
     pub(crate) types: OnceCell<DropTypes>,
+    /// What only the netlink backend can be asked for.
+    #[cfg(feature = "netlink")]
+    pub(crate) netlink: super::NetlinkOptions,
 }
 
 #[cfg_attr(not(feature = "ebpf"), allow(dead_code))]

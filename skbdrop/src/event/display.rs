@@ -42,12 +42,10 @@ impl fmt::Display for DropEvent {
             write!(f, ", in {}:{pid}", Printable(comm))?;
         }
         if let Origin::Hardware { trap, group } = &self.origin {
-            write!(
-                f,
-                ", by hardware: {} ({})",
-                Printable(trap),
-                Printable(group)
-            )?;
+            write!(f, ", by hardware: {}", Printable(trap))?;
+            if let Some(group) = group {
+                write!(f, " ({})", Printable(group))?;
+            }
         }
         if self.count > 1 {
             write!(f, ", {} times", self.count)?;

@@ -122,8 +122,8 @@ pub enum Origin {
     Hardware {
         /// The trap's name, for example `blackhole_route`.
         trap: Arc<str>,
-        /// The trap's group, for example `l3_drops`.
-        group: Arc<str>,
+        /// The trap's group, for example `l3_drops`. Summary mode does not tell it.
+        group: Option<Arc<str>>,
     },
 }
 

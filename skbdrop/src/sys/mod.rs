@@ -9,6 +9,8 @@
 
 #[cfg(feature = "ebpf")]
 pub(crate) mod bpf;
+#[cfg(feature = "netlink")]
+pub(crate) mod socket;
 
 /// The descriptor of a perf event, which its crate only gives as a number.
 #[cfg(feature = "perf")]

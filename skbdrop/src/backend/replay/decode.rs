@@ -3,7 +3,7 @@
 use super::{FORMAT, VERSION};
 use crate::{
     BackendKind, Layer,
-    backend::record::{Reason, Record, SymbolText, Time},
+    backend::record::{Reason, Record, SymbolText, Time, Trap},
 };
 use serde::Deserialize;
 use std::{net::IpAddr, time::SystemTime};
@@ -119,7 +119,7 @@ struct RawNetNs {
 #[serde(rename_all = "lowercase")]
 enum RawOrigin {
     Software,
-    Hardware { trap: String, group: String },
+    Hardware { trap: String, group: Option<String> },
 }
 
 /// An event whose texts were understood.
@@ -204,7 +204,10 @@ impl Event {
         record.tid = raw.tid;
         record.comm = raw.comm.as_deref().map(str::as_bytes);
         record.trap = match &raw.origin {
-            Some(RawOrigin::Hardware { trap, group }) => Some((trap.as_bytes(), group.as_bytes())),
+            Some(RawOrigin::Hardware { trap, group }) => Some(Trap::new(
+                trap.as_bytes(),
+                group.as_deref().map(str::as_bytes),
+            )),
             Some(RawOrigin::Software) | None => None,
         };
         record.flow_action_cookie = self.cookie.as_deref();

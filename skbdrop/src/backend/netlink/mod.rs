@@ -1,0 +1,14 @@
+//! Generic netlink's `NET_DM`, the kernel's drop_monitor: what has no BPF has this, and drops in
+//! hardware are seen by it alone.
+
+mod control;
+mod decode;
+mod members;
+mod message;
+mod options;
+mod refusal;
+mod source;
+mod switch;
+
+pub use options::{NetlinkOptions, WhenRunning};
+pub(super) use source::{NetlinkSource, probe};

@@ -1,0 +1,53 @@
+//! Why drop_monitor cannot be had, and what would help.
+
+use crate::{Error, ErrorKind, sys::socket};
+use std::{fs, io, os::fd::BorrowedFd, os::unix::fs::MetadataExt as _};
+
+/// What `SO_NETNS_COOKIE` says of the namespace that is there from the start.
+const INITIAL_NETNS: u64 = 1;
+
+/// The family is not listed: the kernel has it not, or shows it in the initial network namespace
+/// only.
+pub(super) fn no_family(socket: BorrowedFd<'_>) -> Error {
+    let absent = "not in this kernel, or its module is not loaded (needs CONFIG_NET_DROP_MONITOR; \
+                  as a module: modprobe drop_monitor)";
+    let elsewhere = "to be had in the initial network namespace only, and this is another (run there, \
+                     for example by nsenter --net=/proc/1/ns/net)";
+    match is_initial(socket) {
+        Some(true) => Error::not_supported(format!("`drop_monitor` is {absent}")),
+        Some(false) => Error::new(
+            ErrorKind::NotFound,
+            format!("`drop_monitor` is {elsewhere}"),
+        ),
+        None => Error::not_supported(format!(
+            "`drop_monitor` is {absent}; or it is {elsewhere}: which of the two, this kernel does not tell \
+             (needs Linux 5.14, or leave to read /proc/1/ns/net)"
+        )),
+    }
+}
+
+/// The group could not be joined.
+pub(super) fn no_membership(e: io::Error) -> Error {
+    let remedy = match e.kind() {
+        io::ErrorKind::PermissionDenied => {
+            " (needs CAP_SYS_ADMIN since Linux 6.7 and in earlier kernels with the same change, and \
+             CAP_NET_ADMIN to start it)"
+        }
+        _ => "",
+    };
+    Error::io(
+        format!("cannot listen to `drop_monitor`: its netlink group cannot be joined{remedy}"),
+        e,
+    )
+}
+
+/// Whether the socket is in the initial network namespace; `None` if that cannot be told.
+fn is_initial(in_question: BorrowedFd<'_>) -> Option<bool> {
+    if let Ok(cookie) = socket::netns_cookie(in_question) {
+        return Some(cookie == INITIAL_NETNS);
+    }
+    // Process 1 may itself be in another, in a container of its own.
+    let inode = |path| Some(fs::metadata(path).ok()?.ino());
+    let differs = inode("/proc/1/ns/net")? != inode("/proc/thread-self/ns/net")?;
+    differs.then_some(false)
+}
