@@ -332,8 +332,8 @@ fn a_buffer_for_less_than_a_record_is_made_larger() {
             .build()
             .unwrap();
         support::drops::flood(1);
-        let own = std::process::id();
-        support::collect(&mut monitor, 1, |event| event.pid == Some(own));
+        let own = support::own_netns();
+        support::collect(&mut monitor, 1, |event| support::is_flood(event, own));
     }
 }
 

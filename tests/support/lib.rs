@@ -30,7 +30,8 @@ pub fn flood_size() -> usize {
     std::env::var("SKBDROP_FLOOD").map_or(300_000, |size| size.parse().expect("a number"))
 }
 
-/// Whether an event is of a flood in the namespace `netns`, by what its backend can tell.
+/// Whether an event is of a flood in the namespace `netns`, by what its backend can tell. Its process tells
+/// nothing: drops of a flood are the kernel's own threads' work now and then.
 pub fn is_flood(event: &DropEvent, netns: u32) -> bool {
     let reason = event
         .reason
@@ -41,8 +42,19 @@ pub fn is_flood(event: &DropEvent, netns: u32) -> bool {
         .and_then(|dst| dst.port)
         .is_none_or(|port| port == drops::CLOSED);
     let netns = event.netns.is_none_or(|it| it.inode == netns);
-    let pid = event.pid.is_none_or(|pid| pid == std::process::id());
-    reason && port && netns && pid && event.protocol.is_some_and(|protocol| protocol.0 == 0x0800)
+    let place = event
+        .location
+        .symbol
+        .as_ref()
+        .is_none_or(|symbol| symbol.name.contains("udp"));
+    let protocol = event.protocol.is_some_and(|protocol| protocol.0 == 0x0800);
+    reason && port && netns && place && protocol
+}
+
+/// The inode number of the network namespace that we are in.
+pub fn own_netns() -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino() as u32
 }
 
 /// Collects events that `wanted` picks until there are `count`; fails after [`PATIENCE`].

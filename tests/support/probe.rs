@@ -27,8 +27,8 @@ fn main() {
 fn event(backend: Backend) -> skbdrop::Result<DropEvent> {
     let mut monitor = Monitor::builder().backend(backend).build()?;
     support::drops::flood(1);
-    let own = std::process::id();
-    Ok(support::collect(&mut monitor, 1, |event| event.pid == Some(own)).remove(0))
+    let own = support::own_netns();
+    Ok(support::collect(&mut monitor, 1, |event| support::is_flood(event, own)).remove(0))
 }
 
 /// When it was, in seconds since the epoch.

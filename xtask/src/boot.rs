@@ -82,7 +82,10 @@ impl Boot {
 
     /// What the guest runs. Lines of ours begin with a sign that begins no line of a test.
     fn script(&self) -> String {
-        let mut script = "echo \"@kernel $(uname -r)\"\n".to_owned();
+        // A flood takes longer in an emulated machine than on one.
+        let mut script = "echo \"@kernel $(uname -r)\"\n\
+            export SKBDROP_BACKENDS=ebpf,perf,netlink SKBDROP_FLOOD=30000 RUST_BACKTRACE=0\n"
+            .to_owned();
         for module in self.modules {
             script += &format!("modprobe {module} || exit\n");
         }

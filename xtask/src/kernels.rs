@@ -24,16 +24,41 @@ const fn everywhere(kernel: &'static str) -> Boot {
     Boot {
         kernel,
         append: "",
-        modules: &["drop_monitor"],
-        runs: &[Run {
-            test: "live",
-            filter: &["every_field_of_a_drop_that_is_known"],
-        }],
+        modules: &MODULES,
+        runs: &[
+            Run {
+                test: "agree",
+                filter: &[],
+            },
+            Run {
+                test: "contract",
+                // It counts programs by bpftool, which has a kernel of its own to match.
+                filter: &["--skip", "a_dropped_monitor_leaves_no_program"],
+            },
+            Run {
+                test: "live",
+                filter: &[
+                    "every_field_of_a_drop_that_is_known",
+                    "snap_length",
+                    "full_buffer",
+                    "json",
+                ],
+            },
+        ],
     }
 }
 
+/// The third backend, and what the makers of drops need.
+const MODULES: [&str; 5] = [
+    "drop_monitor",
+    "veth",
+    "nf_tables",
+    "sch_ingress",
+    "cls_bpf",
+];
+
 /// Programs that the tests call in the guest, and the packages that have them here.
-const TOOLS: [(&str, &str); 1] = [("ip", "iproute2")];
+const TOOLS: [(&str, &str); 3] = [("ip", "iproute2"), ("tc", "iproute2"), ("nft", "nftables")];
 
 /// Guests that run at once: each has two processors, and few machines have many more.
 const AT_ONCE: usize = 2;

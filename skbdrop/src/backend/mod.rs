@@ -72,7 +72,7 @@ pub trait Source: Send + fmt::Debug {
     /// Becomes readable when there are records, or the end. It stays the same for the source's life.
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// Hands at most `max` records to `sink`, in order of time, without waiting. To hand out none means
+    /// Hands at most `max` records to `sink`, those of each CPU in order of time, without waiting. To hand out none means
     /// that there are none until the descriptor is readable again.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use perf_event::{Builder, Clock, Counter, ReadFormat, SampleFlag, Sampler, event
 use rustix::event::epoll;
 use std::{
     collections::VecDeque,
-    fmt, fs, io,
+    fmt, fs, io, mem,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct PerfSource {
     ready: VecDeque<Told>,
     /// Read, but a ring that was read before may have something earlier by now.
     later: Vec<Told>,
+    /// When the last round of reading the rings began, `CLOCK_MONOTONIC` nanoseconds.
+    round: i128,
     /// Records that could not be decoded and are not told yet.
     undecodable: u64,
     stopped: bool,
@@ -84,21 +86,23 @@ impl PerfSource {
             format,
             ready: VecDeque::new(),
             later: Vec::new(),
+            round: 0,
             undecodable: 0,
             stopped: false,
         })
     }
 
-    /// Reads all rings. What was there before the first of them was read is complete then.
+    /// Reads all rings. What was there before they were read the last time is complete now: a record that was
+    /// being written then has had the time of a whole round to be done.
     fn drain(&mut self) {
-        let start = clock::kernel_monotonic_ns();
+        let last = mem::replace(&mut self.round, clock::kernel_monotonic_ns());
         for ring in &mut self.rings {
             self.undecodable += ring.drain(&self.format, &mut self.later);
         }
         self.later.sort_by_key(|told| told.sample.time);
         let complete = self
             .later
-            .partition_point(|told| i128::from(told.sample.time) < start);
+            .partition_point(|told| i128::from(told.sample.time) < last);
         self.ready.extend(self.later.drain(..complete));
     }
 }
@@ -127,7 +131,7 @@ impl Source for PerfSource {
             record.lost_before = told.lost_before;
             sink(record);
         }
-        read.undecodable = std::mem::take(&mut self.undecodable);
+        read.undecodable = mem::take(&mut self.undecodable);
         read.taken += read.undecodable as usize;
         read.ended =
             self.stopped && self.ready.is_empty() && self.later.is_empty() && read.taken < max;
@@ -196,7 +200,7 @@ impl Ring {
                     self.taken += 1;
                     told.push(Told {
                         sample,
-                        lost_before: std::mem::take(&mut self.untold),
+                        lost_before: mem::take(&mut self.untold),
                     });
                 }
                 Ok(Item::Lost(count)) => {
