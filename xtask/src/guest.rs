@@ -311,7 +311,7 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts none /dev/pts
 mount -t tmpfs none /dev/shm
 mount -t tmpfs none /run
-mount -t tmpfs none /tmp
+chmod 1777 /tmp
 mount -t tracefs none /sys/kernel/tracing
 mount -t bpf none /sys/fs/bpf
 mount -t cgroup2 none /sys/fs/cgroup

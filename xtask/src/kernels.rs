@@ -25,15 +25,21 @@ const fn everywhere(kernel: &'static str) -> Boot {
         kernel,
         append: "",
         modules: &["drop_monitor"],
-        runs: &[Run {
-            test: "live",
-            filter: &["every_field_of_a_drop_that_is_known"],
-        }],
+        runs: &[
+            Run {
+                test: "live",
+                filter: &["every_field_of_a_drop_that_is_known"],
+            },
+            Run {
+                test: "netlink",
+                filter: &[],
+            },
+        ],
     }
 }
 
 /// Programs that the tests call in the guest, and the packages that have them here.
-const TOOLS: [(&str, &str); 1] = [("ip", "iproute2")];
+const TOOLS: [(&str, &str); 2] = [("dropwatch", "dropwatch"), ("ip", "iproute2")];
 
 /// Guests that run at once: each has two processors, and few machines have many more.
 const AT_ONCE: usize = 2;
