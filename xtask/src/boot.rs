@@ -91,7 +91,7 @@ impl Boot {
             script += &format!(
                 "echo '@run {test}'\n\
                  /tests/{test} --include-ignored --test-threads=1 --show-output {}\n\
-                 echo \"@end $?\"\n",
+                 printf '\\n@end %s\\n' $?\n",
                 filter.join(" "),
                 test = run.test,
             );
@@ -108,9 +108,9 @@ impl Report {
             .ok_or("the guest did not name its kernel")?
             .to_owned();
         let mut runs = Vec::new();
-        for part in output.split("@run ").skip(1) {
+        for part in output.split("\n@run ").skip(1) {
             let (name, rest) = part.split_once('\n').unwrap_or((part, ""));
-            let (text, status) = rest.split_once("@end ").unwrap_or((rest, ""));
+            let (text, status) = rest.split_once("\n@end ").unwrap_or((rest, ""));
             let mut outcome = Outcome::parse(text);
             if outcome.result.is_empty() {
                 // Not there, or ended by a signal.
@@ -142,7 +142,7 @@ mod tests {
     fn a_report_has_each_run_with_its_outcome() {
         let output = "@kernel 6.1.0-50\n@run live\n\nrunning 1 test\ntest a ... ok\n\n\
             test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 1s\n\
-            \n@end 0\n@run gone\nsh: /tests/gone: not found\n@end 127\n";
+            \n@end 0\n@run gone\nsh: /tests/gone: not found\n\n@end 127\n";
         let report = Report::parse(output.to_owned()).unwrap();
         assert_eq!(report.release, "6.1.0-50");
         assert_eq!(report.runs[0].0, "live");

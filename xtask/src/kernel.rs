@@ -62,9 +62,7 @@ impl Kernel {
     /// The kernel in the unpacked packages. Newer ones have everything below `usr`, and the image
     /// with the modules.
     fn find(folder: &Path) -> Option<Self> {
-        let modules = ["lib/modules", "usr/lib/modules"]
-            .iter()
-            .find_map(|path| entries(&folder.join(path)).next())?;
+        let modules = modules::in_package(folder)?;
         let image = entries(&folder.join("boot"))
             .chain(entries(&modules))
             .find(|path| {

@@ -12,6 +12,8 @@ mod kernel;
 mod kernels;
 mod ldd;
 mod libtest;
+mod machine;
+mod modinfo;
 mod modules;
 mod packages;
 mod test;

@@ -1,6 +1,6 @@
 //! A kernel's modules: found in a folder, unpacked, with the indexes that `modprobe` reads.
 
-use crate::{Result, cpio::Tree, host};
+use crate::{Result, cpio::Tree, host, modinfo::Info};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -28,8 +28,10 @@ struct Module {
 
 impl Modules {
     /// Reads every `.ko` and `.ko.xz` below `folder`, which may be flat, a `lib/modules/VERSION`,
-    /// or something above of one.
+    /// or an unpacked package with one.
     pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let inner = in_package(folder);
+        let folder = inner.as_deref().unwrap_or(folder);
         let mut paths = Vec::new();
         find(folder, &mut paths)?;
         paths.sort();
@@ -52,7 +54,7 @@ impl Modules {
         }
         let version = match modules.first() {
             Some(module) => module.info.version.clone(),
-            None => return Err(format!("no kernel module below `{}`", folder.display())),
+            None => return Err(format!("no .ko or .ko.xz below `{}`", folder.display())),
         };
         if let Some(other) = modules.iter().find(|module| module.info.version != version) {
             return Err(format!(
@@ -119,6 +121,14 @@ impl Modules {
     }
 }
 
+/// The folder of modules in an unpacked package.
+pub(crate) fn in_package(folder: &Path) -> Option<PathBuf> {
+    ["lib/modules", "usr/lib/modules"].iter().find_map(|path| {
+        let entry = fs::read_dir(folder.join(path)).ok()?.next()?;
+        Some(entry.ok()?.path())
+    })
+}
+
 /// Adds to `order` what `module` needs, what is needed first first, and then the module.
 fn in_order<'a>(
     module: &'a Module,
@@ -138,71 +148,6 @@ fn in_order<'a>(
         }
         order.push(module);
     }
-}
-
-/// What a module says of itself in its section `.modinfo`.
-#[derive(Debug, Default, PartialEq)]
-struct Info {
-    version: String,
-    depends: Vec<String>,
-    aliases: Vec<String>,
-}
-
-impl Info {
-    fn of(module: &[u8]) -> Option<Self> {
-        Some(Self::parse(section(module, b".modinfo")?))
-    }
-
-    /// From `name=value` strings, each ended by a zero.
-    fn parse(section: &[u8]) -> Self {
-        let mut info = Self::default();
-        for entry in section.split(|&byte| byte == 0) {
-            let entry = String::from_utf8_lossy(entry);
-            match entry.split_once('=') {
-                Some(("vermagic", value)) => {
-                    info.version = value.split(' ').next().unwrap_or_default().to_owned();
-                }
-                Some(("depends", value)) => {
-                    let names = value.split(',').filter(|name| !name.is_empty());
-                    info.depends = names.map(|name| name.replace('-', "_")).collect();
-                }
-                Some(("alias", value)) => info.aliases.push(value.to_owned()),
-                _ => {}
-            }
-        }
-        info
-    }
-}
-
-/// The bytes of a section of a little-endian 64-bit ELF file.
-fn section<'a>(elf: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
-    fn number(bytes: &[u8], at: usize, size: usize) -> Option<usize> {
-        let field = bytes.get(at..at.checked_add(size)?)?;
-        let value = field
-            .iter()
-            .rev()
-            .fold(0, |sum, &byte| sum << 8 | u64::from(byte));
-        usize::try_from(value).ok()
-    }
-    if !elf.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    // e_shoff, e_shentsize, e_shnum, e_shstrndx of the file's header.
-    let (start, size) = (number(elf, 0x28, 8)?, number(elf, 0x3a, 2)?);
-    let (count, names) = (number(elf, 0x3c, 2)?, number(elf, 0x3e, 2)?);
-    let header = |index: usize| elf.get(start.checked_add(index * size)?..);
-    // sh_offset and sh_size of a section's header.
-    let content = |header: &[u8]| {
-        let start = number(header, 0x18, 8)?;
-        elf.get(start..start.checked_add(number(header, 0x20, 8)?)?)
-    };
-    let names = content(header(names)?)?;
-    (0..count).find_map(|index| {
-        let header = header(index)?;
-        let name = names.get(number(header, 0, 4)?..)?;
-        let name = name.split(|&byte| byte == 0).next()?;
-        (name == wanted).then(|| content(header)).flatten()
-    })
 }
 
 /// A module's name by its file's.
@@ -293,29 +238,6 @@ fn unpacked_sizes(listing: &str) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_module_tells_its_kernel_needs_and_names() {
-        let section = b"alias=net-pf-16-proto-16-family-ovs_flow\0alias=second\0license=GPL\0\
-            depends=nf_conntrack,nf-nat\0\0name=openvswitch\0vermagic=6.1.0-50 SMP preempt \0";
-        let info = Info::parse(section);
-        assert_eq!(info.version, "6.1.0-50");
-        assert_eq!(info.depends, ["nf_conntrack", "nf_nat"]);
-        assert_eq!(
-            info.aliases,
-            ["net-pf-16-proto-16-family-ovs_flow", "second"]
-        );
-        assert!(Info::parse(b"depends=\0").depends.is_empty());
-    }
-
-    #[test]
-    fn what_is_no_module_has_no_section() {
-        assert_eq!(section(b"", b".modinfo"), None);
-        assert_eq!(section(b"\x7fELF\x02\x01", b".modinfo"), None);
-        let mut wild = b"\x7fELF\x02\x01".to_vec();
-        wild.resize(200, 0xff);
-        assert_eq!(section(&wild, b".modinfo"), None);
-    }
 
     #[test]
     fn the_deepest_need_comes_last() {

@@ -5,9 +5,8 @@ use std::{io, path, process::ExitCode, time::Duration};
 
 pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
     let mut guest = parse(arguments)?;
-    let name = guest.kernel.to_string_lossy();
-    if !guest.kernel.exists() && Kernel::suite(&name).is_some() {
-        let kernel = Kernel::fetch(&name)?;
+    if !guest.kernel.exists() {
+        let kernel = Kernel::fetch(&guest.kernel.to_string_lossy())?;
         guest.kernel = kernel.image;
         guest.modules.get_or_insert(kernel.modules);
     }
