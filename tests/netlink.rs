@@ -442,7 +442,8 @@ fn dropwatch_before_during_and_after() {
         seen.matches("drop at: ").count() >= 10,
         "it was cut off: {seen}"
     );
-    std::thread::sleep(Duration::from_millis(2500));
+    let pause = monitor.next_timeout(Duration::from_millis(2500));
+    assert!(pause.unwrap().is_none());
     flood_and_take(&mut monitor, 10);
 
     // During: the kernel refuses it a second start, and it ends. Ours goes on.
