@@ -76,6 +76,13 @@ pub fn start() {
     ask(START, &[]).expect("START");
 }
 
+/// Switches it on for hardware.
+pub fn start_hardware() {
+    let mut attributes = Vec::new();
+    push(&mut attributes, HW_DROPS, &[]);
+    ask(START, &attributes).expect("START for hardware");
+}
+
 /// Switches it off for all.
 pub fn stop() {
     ask(STOP, &[]).expect("STOP");
