@@ -3,7 +3,7 @@
 
 use skbdrop::{BackendKind, DropEvent, Layer, Monitor};
 use std::collections::{BTreeMap, BTreeSet};
-use support::{backends, drain, drops::Lab, monotonic_ns};
+use support::{backends, drain, drops::Lab, monotonic_ns, netns::NetNs};
 
 /// What every backend can say of a drop.
 type Facts = (u64, Option<String>, Option<u16>);
@@ -99,4 +99,60 @@ fn all_backends_tell_the_same_of_the_same_drops() {
         },
         "{reasons:?}"
     );
+}
+
+/// A reason of a subsystem's own, in a module of its own: all backends must name it alike, two by its number and
+/// one by the kernel's word.
+#[test]
+#[ignore = "needs openvswitch with reasons (Linux 6.6) and root: cargo xtask kernels"]
+fn drops_of_openvswitch_have_the_same_name_everywhere() {
+    let mut monitors: Vec<Monitor> = backends()
+        .iter()
+        .map(|backend| Monitor::builder().backend(*backend).build().unwrap())
+        .collect();
+    // The datapath lives in the initial namespace, where drop_monitor is; the sender beyond a veth.
+    let sender = NetNs::new();
+    let run = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let output = std::process::Command::new(words[0])
+            .args(&words[1..])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+    };
+    run(&format!(
+        "ip link add ovs-in type veth peer name out netns {}",
+        sender.tid
+    ));
+    run("ip link set ovs-in up");
+    sender.command("ip link set out up");
+    run("ovs-dpctl add-dp skbdrop-dp");
+    run("ovs-dpctl add-if skbdrop-dp ovs-in");
+    run("ovs-dpctl add-flow skbdrop-dp in_port(1),eth(),eth_type(0x88b5) drop");
+    let sent = 5;
+    sender.run(move || {
+        let mut frame = vec![0xff; 12];
+        frame.extend_from_slice(&[0x88, 0xb5]);
+        frame.resize(60, 0);
+        for _ in 0..sent {
+            support::frames::send("out", &frame);
+        }
+    });
+    for monitor in &mut monitors {
+        let events = support::collect(monitor, sent, |event| {
+            event.protocol.is_some_and(|protocol| protocol.0 == 0x88b5)
+        });
+        for event in &events {
+            let reason = event.reason.as_ref().unwrap();
+            assert_eq!(reason.name(), Some("OVS_DROP_LAST_ACTION"), "{event}");
+            assert_eq!(
+                reason.subsystem().and_then(|known| known.name.as_deref()),
+                Some("OPENVSWITCH"),
+                "{event:?}"
+            );
+        }
+        println!("{}: {}", monitor.backend().name(), events[0]);
+    }
+    run("ovs-dpctl del-dp skbdrop-dp");
+    run("ip link del ovs-in");
 }

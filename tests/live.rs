@@ -267,7 +267,10 @@ fn json_has_every_field() {
     found.sort_unstable();
     expected.sort_unstable();
     assert_eq!(found, expected);
-    assert_eq!(json["reason"]["name"], "NO_SOCKET");
+    match monitor.resolver().number("NO_SOCKET") {
+        Some(_) => assert_eq!(json["reason"]["name"], "NO_SOCKET"),
+        None => assert_eq!(json["reason"], serde_json::Value::Null),
+    }
     assert_eq!(
         json["reason"]["subsystem"].is_string(),
         monitor.resolver().subsystems().count() > 0

@@ -378,22 +378,28 @@ impl Builder {
             settings.types()?;
         }
         let (mut source, resolver) = match self.source {
-            // A source of its own may do without the kernel's names.
-            Some(source) => (
-                source,
-                self.resolver
-                    .unwrap_or_else(|| settings.resolver().unwrap_or_else(|_| Resolver::empty())),
-            ),
+            Some(source) => {
+                let resolver = match self.resolver {
+                    Some(resolver) => resolver,
+                    // A source from outside may do without the kernel's names.
+                    None if source.is_of_this_kernel() => {
+                        settings.resolver().unwrap_or_else(|_| Resolver::empty())
+                    }
+                    None => Resolver::empty(),
+                };
+                (source, resolver)
+            }
             None => {
                 let (source, resolver) = self.backend.open(&settings)?;
                 (source, self.resolver.unwrap_or(resolver))
             }
         };
+        let locations = Locations::new(self.symbols && source.is_of_this_kernel());
         Ok(Monitor {
             reactor: None,
             limitations: source.take_limitations(),
             source,
-            pipeline: Pipeline::new(resolver, Locations::new(self.symbols)),
+            pipeline: Pipeline::new(resolver, locations),
             pending: VecDeque::with_capacity(BATCH),
             received: 0,
             undecodable: 0,

@@ -4,7 +4,8 @@ use crate::{
     frames::{self, IP, TRANSPORT, Way},
     netns::NetNs,
 };
-use std::net::{TcpStream, UdpSocket};
+use skbdrop::DropEvent;
+use std::net::{IpAddr, Ipv4Addr, TcpStream, UdpSocket};
 
 /// A port that nothing listens on in a namespace of our own.
 pub const CLOSED: u16 = 9;
@@ -202,6 +203,14 @@ impl Lab {
             sent - delivered
         })
     }
+}
+
+/// Whether it is of a datagram to the closed port of 127.0.0.1, as [`flood`] sends them.
+#[must_use]
+pub fn is_closed_port(event: &DropEvent) -> bool {
+    event.dst.is_some_and(|dst| {
+        dst.port == Some(CLOSED) && dst.address == IpAddr::from(Ipv4Addr::LOCALHOST)
+    })
 }
 
 fn mac_of(netns: &NetNs, name: &'static str) -> [u8; 6] {

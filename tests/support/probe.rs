@@ -10,6 +10,7 @@ fn main() {
         "tracefs" => Resolver::from_tracefs().map(|names| names.reasons().count().to_string()),
         "symbols" => Symbols::from_kernel().map(|symbols| symbols.len().to_string()),
         "event" => event(Backend::Auto).map(|event| event.to_string()),
+        "event=perf" => event(Backend::Perf).map(|event| event.to_string()),
         "time=ebpf" => event(Backend::Ebpf).map(|event| seconds(&event)),
         "time=perf" => event(Backend::Perf).map(|event| seconds(&event)),
         backend => backend.parse::<Backend>().and_then(|backend| {

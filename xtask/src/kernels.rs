@@ -12,53 +12,88 @@ use std::{
 };
 
 /// What runs where.
-const MATRIX: [Boot; 4] = [
-    everywhere("5.10"),
-    everywhere("6.1"),
-    everywhere("6.12"),
-    everywhere("newest"),
+const MATRIX: [Boot; 5] = [
+    // No reasons, so what is told of them cannot be tested; and no subsystems before 6.4.
+    boot(
+        "5.10",
+        &[AGREE, CONTRACT, LIVE_WITHOUT_REASONS, CAPABILITIES, NETLINK],
+    ),
+    boot("6.1", &[AGREE, CONTRACT, LIVE, CAPABILITIES, NETLINK]),
+    boot(
+        "6.12",
+        &[AGREE, OPENVSWITCH, CONTRACT, LIVE, CAPABILITIES, NETLINK],
+    ),
+    boot(
+        "newest",
+        &[AGREE, OPENVSWITCH, CONTRACT, LIVE, CAPABILITIES, NETLINK],
+    ),
+    Boot {
+        append: "lockdown=confidentiality",
+        ..boot("6.12", &[LOCKDOWN])
+    },
 ];
 
-/// What runs on every kernel.
-const fn everywhere(kernel: &'static str) -> Boot {
+const fn boot(kernel: &'static str, runs: &'static [Run]) -> Boot {
     Boot {
         kernel,
         append: "",
         modules: &MODULES,
-        runs: &[
-            Run {
-                test: "agree",
-                filter: &[],
-            },
-            Run {
-                test: "contract",
-                // It counts programs by bpftool, which has a kernel of its own to match.
-                filter: &["--skip", "a_dropped_monitor_leaves_no_program"],
-            },
-            Run {
-                test: "live",
-                filter: &[
-                    "every_field_of_a_drop_that_is_known",
-                    "snap_length",
-                    "full_buffer",
-                    "json",
-                ],
-            },
-        ],
+        runs,
     }
 }
 
-/// The third backend, and what the makers of drops need.
-const MODULES: [&str; 5] = [
+const AGREE: Run = Run {
+    test: "agree",
+    filter: &["same_drops"],
+};
+const OPENVSWITCH: Run = Run {
+    test: "agree",
+    filter: &["openvswitch"],
+};
+const CONTRACT: Run = Run {
+    test: "contract",
+    // It counts programs by bpftool, which each kernel has its own of.
+    filter: &["--skip", "a_dropped_monitor_leaves_no_program"],
+};
+const LIVE: Run = Run {
+    test: "live",
+    filter: &["every_field", "snap_length", "full_buffer", "json"],
+};
+const LIVE_WITHOUT_REASONS: Run = Run {
+    test: "live",
+    filter: &["every_field", "snap_length", "json"],
+};
+const CAPABILITIES: Run = Run {
+    test: "refusals",
+    filter: &["needs_cap", "without_btf", "when_nothing_works"],
+};
+const NETLINK: Run = Run {
+    test: "netlink",
+    filter: &[],
+};
+const LOCKDOWN: Run = Run {
+    test: "lockdown",
+    filter: &[],
+};
+
+/// The third backend, what the makers of drops need, and a subsystem with reasons of its own.
+const MODULES: [&str; 6] = [
     "drop_monitor",
     "veth",
     "nf_tables",
     "sch_ingress",
     "cls_bpf",
+    "openvswitch",
 ];
 
 /// Programs that the tests call in the guest, and the packages that have them here.
-const TOOLS: [(&str, &str); 3] = [("ip", "iproute2"), ("tc", "iproute2"), ("nft", "nftables")];
+const TOOLS: [(&str, &str); 5] = [
+    ("dropwatch", "dropwatch"),
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("ovs-dpctl", "openvswitch-common"),
+    ("tc", "iproute2"),
+];
 
 /// Guests that run at once: each has two processors, and few machines have many more.
 const AT_ONCE: usize = 2;

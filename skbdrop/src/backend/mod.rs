@@ -92,6 +92,12 @@ pub trait Source: Send + fmt::Debug {
     /// ended.
     fn stop(&mut self);
 
+    /// Whether its numbers and addresses are the running kernel's, to be looked up there. Those of a recording are
+    /// not: the names of another kernel would be wrong.
+    fn is_of_this_kernel(&self) -> bool {
+        true
+    }
+
     /// What it was asked for and cannot do here, each as an error with the reason. Asked once, after it was opened.
     fn take_limitations(&mut self) -> Vec<Error> {
         Vec::new()

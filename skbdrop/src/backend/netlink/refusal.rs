@@ -3,11 +3,12 @@
 use crate::{Error, ErrorKind, sys::socket};
 use std::{fs, io, os::fd::BorrowedFd, os::unix::fs::MetadataExt as _};
 
-/// What `SO_NETNS_COOKIE` says of the namespace that is there from the start, before Linux 6.18.
-const INITIAL_COOKIE: u64 = 1;
-/// Its inode number since Linux 6.18 (`NET_NS_INIT_INO` in `include/uapi/linux/nsfs.h`). Before, it was
-/// any of those that namespaces made later have.
+/// Inode number of the namespace that is there from the start, where the kernel has fixed it
+/// (`NET_NS_INIT_INO` in `include/uapi/linux/nsfs.h`). Others never had numbers below 0xf0000000.
 const INITIAL_INODE: u64 = 0xefff_fff9;
+/// What `SO_NETNS_COOKIE` says of it on the kernels before, which number namespaces from 1 on. Since it is
+/// fixed it has another, but none has this.
+const INITIAL_COOKIE: u64 = 1;
 
 /// The family is not listed: the kernel has it not, or shows it in the initial network namespace
 /// only.
@@ -44,8 +45,8 @@ pub(super) fn no_membership(e: io::Error) -> Error {
     )
 }
 
-/// Whether the socket is in the initial network namespace, which is this thread's; `None` if that cannot be
-/// told.
+/// Whether the socket, made by this thread, is in the initial network namespace; `None` if that
+/// cannot be told.
 fn is_initial(in_question: BorrowedFd<'_>) -> Option<bool> {
     let inode = |path| Some(fs::metadata(path).ok()?.ino());
     let own = inode("/proc/thread-self/ns/net");
@@ -56,6 +57,5 @@ fn is_initial(in_question: BorrowedFd<'_>) -> Option<bool> {
         return Some(cookie == INITIAL_COOKIE);
     }
     // Process 1 may itself be in another, in a container of its own.
-    let differs = inode("/proc/1/ns/net")? != own?;
-    differs.then_some(false)
+    (own? != inode("/proc/1/ns/net")?).then_some(false)
 }

@@ -176,6 +176,10 @@ impl Source for Replay {
         self.timer.as_fd()
     }
 
+    fn is_of_this_kernel(&self) -> bool {
+        false
+    }
+
     fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> Result<Read> {
         let mut read = Read::default();
         while read.taken < max && !self.ended {

@@ -1,0 +1,196 @@
+//! drop_monitor by hand, apart from the library that is tested: its state, its switch, its messages.
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
+use std::time::{Duration, Instant};
+
+/// The kernel's numbers (`include/uapi/linux/net_dropmon.h`).
+const CONFIG: u8 = 2;
+const START: u8 = 3;
+const STOP: u8 = 4;
+const CONFIG_GET: u8 = 6;
+const STATS_GET: u8 = 8;
+const ALERT_MODE: u16 = 1;
+const TRUNC_LEN: u16 = 9;
+const QUEUE_LEN: u16 = 11;
+const STATS: u16 = 12;
+const HW_DROPS: u16 = 21;
+/// The group of alerts, which the kernel gives this number always.
+const GROUP: u32 = 1;
+
+/// What is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// 0 for summaries, 1 for packets.
+    pub mode: u8,
+    /// Bytes of each packet, 0 for all.
+    pub trunc_len: u32,
+    /// Packets that may wait on each CPU.
+    pub queue_len: u32,
+}
+
+impl Config {
+    /// What the kernel begins with.
+    pub const DEFAULT: Self = Self {
+        mode: 0,
+        trunc_len: 0,
+        queue_len: 1000,
+    };
+}
+
+/// Configuration, and whether it is on.
+pub type State = (Config, bool);
+
+/// The present state.
+pub fn state() -> State {
+    let running = match ask(CONFIG, &[]) {
+        Ok(_) => false,
+        Err(libc::EBUSY) => true,
+        Err(e) => panic!("CONFIG: error {e}"),
+    };
+    let reply = ask(CONFIG_GET, &[]).expect("CONFIG_GET");
+    let number = |kind| {
+        let value = attribute(&reply, kind).expect("the attribute is there");
+        let mut bytes = [0; 4];
+        bytes[..value.len()].copy_from_slice(value);
+        u32::from_le_bytes(bytes)
+    };
+    let config = Config {
+        mode: number(ALERT_MODE) as u8,
+        trunc_len: number(TRUNC_LEN),
+        queue_len: number(QUEUE_LEN),
+    };
+    (config, running)
+}
+
+/// Configures it; it must be off.
+pub fn configure(config: Config) {
+    let mut attributes = Vec::new();
+    push(&mut attributes, ALERT_MODE, &[config.mode]);
+    push(&mut attributes, TRUNC_LEN, &config.trunc_len.to_le_bytes());
+    push(&mut attributes, QUEUE_LEN, &config.queue_len.to_le_bytes());
+    ask(CONFIG, &attributes).expect("CONFIG");
+}
+
+/// Switches it on for software.
+pub fn start() {
+    ask(START, &[]).expect("START");
+}
+
+/// Switches it on for hardware.
+pub fn start_hardware() {
+    let mut attributes = Vec::new();
+    push(&mut attributes, HW_DROPS, &[]);
+    ask(START, &attributes).expect("START for hardware");
+}
+
+/// Switches it off for all.
+pub fn stop() {
+    ask(STOP, &[]).expect("STOP");
+    let mut attributes = Vec::new();
+    push(&mut attributes, HW_DROPS, &[]);
+    ask(STOP, &attributes).expect("STOP for hardware");
+}
+
+/// Off, and configured as the kernel begins.
+pub fn reset() {
+    stop();
+    configure(Config::DEFAULT);
+}
+
+/// Packets that found no room in the CPUs' queues, ever.
+pub fn queue_drops() -> u64 {
+    let reply = ask(STATS_GET, &[]).expect("STATS_GET");
+    let nested = attribute(&reply, STATS).expect("the counters are there");
+    let value = attribute(nested, 0).expect("the counter is there");
+    u64::from_le_bytes(value.try_into().expect("eight bytes"))
+}
+
+/// A socket of the group of alerts.
+pub struct Listener(Socket);
+
+impl Listener {
+    /// Joins.
+    #[expect(clippy::new_without_default, reason = "it needs privileges")]
+    pub fn new() -> Self {
+        let mut socket = Socket::new(NETLINK_GENERIC).expect("a netlink socket");
+        socket.bind(&SocketAddr::new(0, 0)).expect("bound");
+        socket.add_membership(GROUP).expect("joined");
+        Self(socket)
+    }
+
+    /// The next message as it comes, within `patience`.
+    pub fn next(&self, patience: Duration) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + patience;
+        let mut message = Vec::with_capacity(1 << 17);
+        while Instant::now() < deadline {
+            if self.0.recv_from(&mut message, libc::MSG_DONTWAIT).is_ok() {
+                return Some(message);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+}
+
+/// A request to drop_monitor: the attributes of the reply, or the error's number.
+fn ask(command: u8, attributes: &[u8]) -> Result<Vec<u8>, i32> {
+    request(family(), command, 2, attributes)
+}
+
+/// The number of the family, which stays for as long as the module is loaded.
+fn family() -> u16 {
+    let mut name = Vec::new();
+    push(&mut name, 2, b"NET_DM\0");
+    let reply = request(16, 3, 2, &name).expect("the module drop_monitor is loaded");
+    let id = attribute(&reply, 1).expect("the family's number");
+    u16::from_le_bytes([id[0], id[1]])
+}
+
+fn request(family: u16, command: u8, version: u8, attributes: &[u8]) -> Result<Vec<u8>, i32> {
+    let mut message = Vec::new();
+    message.extend((20 + attributes.len() as u32).to_le_bytes());
+    message.extend(family.to_le_bytes());
+    message.extend(5u16.to_le_bytes()); // a request that wants to be acknowledged
+    message.extend([1, 0, 0, 0, 0, 0, 0, 0]);
+    message.extend([command, version, 0, 0]);
+    message.extend(attributes);
+    let socket = Socket::new(NETLINK_GENERIC).expect("a netlink socket");
+    let sent = socket.send_to(&message, &SocketAddr::new(0, 0), 0);
+    sent.expect("the kernel takes the request");
+    let mut attributes = Vec::new();
+    loop {
+        let mut reply = Vec::with_capacity(1 << 16);
+        socket.recv_from(&mut reply, 0).expect("an answer");
+        if reply[4..6] != [2, 0] {
+            attributes = reply[20..].to_vec();
+            continue;
+        }
+        let error = i32::from_le_bytes(reply[16..20].try_into().expect("four bytes"));
+        return if error == 0 {
+            Ok(attributes)
+        } else {
+            Err(-error)
+        };
+    }
+}
+
+fn push(attributes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    attributes.extend((4 + value.len() as u16).to_le_bytes());
+    attributes.extend(kind.to_le_bytes());
+    attributes.extend(value);
+    attributes.resize(attributes.len().next_multiple_of(4), 0);
+}
+
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+    while attributes.len() >= 4 {
+        let number = |at: usize| u16::from_le_bytes([attributes[at], attributes[at + 1]]);
+        let (len, kind) = (usize::from(number(0)), number(2) & 0x3fff);
+        if kind == wanted {
+            return Some(&attributes[4..len]);
+        }
+        attributes = attributes
+            .get(len.next_multiple_of(4)..)
+            .unwrap_or_default();
+    }
+    None
+}

@@ -1,0 +1,23 @@
+//! A monitor on netlink in a process of its own, which tests can kill.
+//!
+//! It prints `ready` once it is built. For each line on its standard input, a number, it takes as many
+//! events of datagrams to the closed port and prints `took`. At the end of its input it ends in good order.
+
+use skbdrop::{Backend, Monitor, backend::NetlinkOptions};
+use std::io::stdin;
+use support::drops::is_closed_port;
+
+fn main() {
+    let options = NetlinkOptions::new();
+    let builder = Monitor::builder()
+        .backend(Backend::Netlink)
+        .netlink(options);
+    let mut monitor = builder.build().unwrap_or_else(|e| panic!("{e:#}"));
+    println!("ready");
+    for line in stdin().lines() {
+        let line = line.expect("standard input can be read");
+        let count = line.parse().expect("a number");
+        support::collect(&mut monitor, count, is_closed_port);
+        println!("took");
+    }
+}
