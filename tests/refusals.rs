@@ -229,15 +229,41 @@ fn with_btf(btf: &[u8]) -> skbdrop::Error {
 
 #[test]
 fn backends_that_are_not_there_say_so() {
-    for backend in [Backend::Perf, Backend::Netlink] {
-        let error = Monitor::builder().backend(backend).build().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotSupported);
-        assert!(error.to_string().contains(backend.name()), "{error}");
-    }
+    let error = Monitor::builder()
+        .backend(Backend::Perf)
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotSupported);
+    assert!(error.to_string().contains("perf"), "{error}");
     let error = "pcap".parse::<Backend>().unwrap_err();
     assert!(
         error.to_string().contains("auto, ebpf, perf and netlink"),
         "{error}"
+    );
+}
+
+#[test]
+#[ignore = "needs root to enter a network namespace: cargo xtask test"]
+fn a_kernel_without_drop_monitor_is_told() {
+    let text = probe(&["env"], "netlink");
+    if text == "ok: Netlink" {
+        println!("skipped: this kernel has drop_monitor");
+        return;
+    }
+    assert_says(
+        &text,
+        ErrorKind::NotSupported,
+        &[
+            "`drop_monitor` is not in this kernel",
+            "CONFIG_NET_DROP_MONITOR",
+            "modprobe drop_monitor",
+        ],
+    );
+    let text = probe(&["unshare", "--net"], "netlink");
+    assert_says(
+        &text,
+        ErrorKind::NotFound,
+        &["initial network namespace", "nsenter"],
     );
 }
 
@@ -251,4 +277,13 @@ fn settings_out_of_range_are_told() {
         .build()
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    use skbdrop::backend::NetlinkOptions;
+    for options in [
+        NetlinkOptions::new().queue_len(0),
+        NetlinkOptions::new().queue_len(u32::MAX),
+        NetlinkOptions::new().receive_buffer(usize::MAX),
+    ] {
+        let error = Monitor::builder().netlink(options).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
 }

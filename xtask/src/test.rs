@@ -16,7 +16,7 @@ const PACKAGES: [&str; 5] = [
     "util-linux",
 ];
 /// Every feature of the library, each of which must build alone.
-const FEATURES: [&str; 4] = ["ebpf", "tokio", "async-io", "serde"];
+const FEATURES: [&str; 5] = ["ebpf", "netlink", "tokio", "async-io", "serde"];
 
 pub(crate) fn run_all(install: bool) -> Result {
     if install {
@@ -101,11 +101,16 @@ pub(crate) fn run_all(install: bool) -> Result {
     package()
 }
 
+/// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system.
+const IN_GUESTS: [&str; 2] = ["netlink", "hardware"];
+
 /// The tests against the running kernel. They share it, so one at a time; they see tracefs, in a
 /// mount namespace of their own that goes with them.
 fn live() -> Result {
     let script = "mount -t tracefs none /sys/kernel/tracing && exec \"$@\"";
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let tests = tests_here()?;
+    let tests = tests.iter().flat_map(|test| ["--test", test]);
     step(
         "tests against the running kernel",
         Command::new("unshare")
@@ -118,16 +123,27 @@ fn live() -> Result {
                 "sh",
                 &cargo,
             ])
-            .args([
-                "test",
-                "-p",
-                "skbdrop-tests",
-                "--",
-                "--include-ignored",
-                "--test-threads=1",
-            ])
+            .args(["test", "-p", "skbdrop-tests"])
+            .args(tests)
+            .args(["--", "--include-ignored", "--test-threads=1"])
             .current_dir(host::workspace()),
     )
+}
+
+/// Those of the tests' crate that are not for guests, by the manifest.
+fn tests_here() -> Result<Vec<String>> {
+    let path = host::workspace().join("tests/Cargo.toml");
+    let manifest =
+        fs::read_to_string(&path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))?;
+    let names = manifest.split("[[test]]").skip(1).filter_map(|section| {
+        let name = section
+            .lines()
+            .find_map(|line| line.strip_prefix("name = "))?;
+        Some(name.trim_matches('"').to_owned())
+    });
+    Ok(names
+        .filter(|name| !IN_GUESTS.contains(&name.as_str()))
+        .collect())
 }
 
 /// What a stranger gets: the packaged crates, in a project outside of the workspace.

@@ -130,19 +130,19 @@ fn the_kernel_and_the_snap_length_bound_the_bytes() {
 #[test]
 fn drops_in_hardware() {
     let cookie = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
-    let cases: [(&str, &[u8], &[u8], Option<&[u8]>); 2] = [
-        ("hardware", b"blackhole_route", b"l3_drops", None),
+    let cases = [
+        ("hardware", ("blackhole_route", "l3_drops"), None),
         (
             "hardware-cookie",
-            b"ingress_flow_action_drop",
-            b"acl_drops",
-            Some(&cookie),
+            ("ingress_flow_action_drop", "acl_drops"),
+            Some(&cookie[..]),
         ),
     ];
-    for (name, trap, group, cookie) in cases {
+    for (name, (trap, group), cookie) in cases {
         let bytes = fixture(NO_SUBSYSTEMS, name);
         one(&bytes, ALL, |record| {
-            assert_eq!(record.trap, Some(Trap::new(trap, Some(group))));
+            let trap = Trap::new(trap.as_bytes(), Some(group.as_bytes()));
+            assert_eq!(record.trap, Some(trap));
             assert_eq!(record.flow_action_cookie, cookie);
             assert_eq!(
                 (record.ifindex, record.ifname),
