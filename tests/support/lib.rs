@@ -5,6 +5,7 @@
 pub mod btf;
 pub mod drop_monitor;
 pub mod drops;
+pub mod dropwatch;
 pub mod frames;
 pub mod netns;
 
@@ -40,6 +41,13 @@ pub fn drain(monitor: &mut Monitor) -> Vec<DropEvent> {
         .iter()
         .map(|event| event.expect("the backend can be read"))
         .collect()
+}
+
+/// Runs a program, which must succeed.
+pub fn run(program: &str, arguments: &[&str]) {
+    let status = std::process::Command::new(program).args(arguments).status();
+    let status = status.unwrap_or_else(|e| panic!("cannot start `{program}`: {e}"));
+    assert!(status.success(), "{program} {arguments:?}: {status}");
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.
