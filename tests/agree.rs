@@ -3,7 +3,7 @@
 
 use skbdrop::{BackendKind, DropEvent, Layer, Monitor};
 use std::collections::{BTreeMap, BTreeSet};
-use support::{backends, drain, drops::Lab, monotonic_ns, netns::NetNs};
+use support::{backends, drain, drops::Lab, monotonic_ns, netns::NetNs, openvswitch::Datapath};
 
 /// What every backend can say of a drop.
 type Facts = (u64, Option<String>, Option<u16>);
@@ -112,26 +112,28 @@ fn drops_of_openvswitch_have_the_same_name_everywhere() {
         .collect();
     // The datapath lives in the initial namespace, where drop_monitor is; the sender beyond a veth.
     let sender = NetNs::new();
-    let run = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let output = std::process::Command::new(words[0])
-            .args(&words[1..])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{line}: {output:?}");
-    };
-    run(&format!(
-        "ip link add ovs-in type veth peer name out netns {}",
-        sender.tid
-    ));
-    run("ip link set ovs-in up");
+    support::run(
+        "ip",
+        &[
+            "link",
+            "add",
+            "ovs-in",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "out",
+            "netns",
+            &sender.tid.to_string(),
+        ],
+    );
+    support::run("ip", &["link", "set", "ovs-in", "up"]);
     sender.command("ip link set out up");
-    run("ovs-dpctl add-dp skbdrop-dp");
-    run("ovs-dpctl add-if skbdrop-dp ovs-in");
-    run("ovs-dpctl add-flow skbdrop-dp in_port(1),eth(),eth_type(0x88b5) drop");
+    let (source, destination) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let datapath = Datapath::dropping("skbdrop-dp", "ovs-in", source, destination, 0x88b5);
     let sent = 5;
     sender.run(move || {
-        let mut frame = vec![0xff; 12];
+        let mut frame = [destination, source].concat();
         frame.extend_from_slice(&[0x88, 0xb5]);
         frame.resize(60, 0);
         for _ in 0..sent {
@@ -153,6 +155,6 @@ fn drops_of_openvswitch_have_the_same_name_everywhere() {
         }
         println!("{}: {}", monitor.backend().name(), events[0]);
     }
-    run("ovs-dpctl del-dp skbdrop-dp");
-    run("ip link del ovs-in");
+    drop(datapath);
+    support::run("ip", &["link", "del", "ovs-in"]);
 }

@@ -19,7 +19,9 @@ use support::{
     collect, drain,
     drop_monitor::{self, Config, Listener, State},
     drops::{CLOSED, flood, is_closed_port},
+    dropwatch::Dropwatch,
     netns::NetNs,
+    run,
 };
 
 /// A configuration that is not the kernel's own.
@@ -432,7 +434,7 @@ fn dropwatch_before_during_and_after() {
     drop_monitor::reset();
 
     // Before: it has started, and ours listens. It stops, and ours goes on.
-    let dropwatch = Dropwatch::start();
+    let dropwatch = Dropwatch::start(&[]);
     let mut monitor = monitor();
     flood(10);
     collect(&mut monitor, 10, is_closed_port);
@@ -447,7 +449,7 @@ fn dropwatch_before_during_and_after() {
     flood_and_take(&mut monitor, 10);
 
     // During: the kernel refuses it a second start, and it ends. Ours goes on.
-    let refused = Dropwatch::start().stop();
+    let refused = Dropwatch::start(&[]).stop();
     assert!(
         refused.contains("Failed activation request"),
         "it has learnt to share: {refused}"
@@ -457,7 +459,7 @@ fn dropwatch_before_during_and_after() {
     assert_eq!(drop_monitor::state(), (packets, false));
 
     // After: it starts as ever, and with ours gone again it still runs.
-    let dropwatch = Dropwatch::start();
+    let dropwatch = Dropwatch::start(&[]);
     let mut monitor = crate::monitor();
     flood_and_take(&mut monitor, 10);
     drop(monitor);
@@ -581,52 +583,4 @@ impl Process {
         self.output.read_line(&mut line).unwrap();
         assert_eq!(line.trim_end(), word);
     }
-}
-
-/// A foreign program that knows nothing of us.
-struct Dropwatch {
-    child: Child,
-    input: ChildStdin,
-}
-
-impl Dropwatch {
-    /// In packet mode, started or refused.
-    fn start() -> Self {
-        let log = std::fs::File::create(Self::LOG).unwrap();
-        let mut child = Command::new("dropwatch")
-            .args(["-l", "kas"])
-            .env("TERM", "dumb")
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut input = child.stdin.take().unwrap();
-        if !drop_monitor::state().1 {
-            input.write_all(b"set alertmode packet\n").unwrap();
-            std::thread::sleep(Duration::from_secs(1));
-        }
-        input.write_all(b"start\n").unwrap();
-        std::thread::sleep(Duration::from_secs(2));
-        Self { child, input }
-    }
-
-    /// What it has printed.
-    fn stop(mut self) -> String {
-        if self.child.try_wait().unwrap().is_none() {
-            // While it shows drops it reads no commands, and this is how to stop it.
-            run("kill", &["-INT", &self.child.id().to_string()]);
-            std::thread::sleep(Duration::from_millis(500));
-            self.input.write_all(b"exit\n").unwrap();
-        }
-        self.child.wait().unwrap();
-        std::fs::read_to_string(Self::LOG).unwrap()
-    }
-
-    const LOG: &str = "/tmp/dropwatch.log";
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let status = Command::new(program).args(arguments).status().unwrap();
-    assert!(status.success(), "{program} {arguments:?}: {status}");
 }

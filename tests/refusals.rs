@@ -347,6 +347,31 @@ fn a_buffer_for_less_than_a_record_is_made_larger() {
 }
 
 #[test]
+#[ignore = "needs root to enter a network namespace: cargo xtask test"]
+fn a_kernel_without_drop_monitor_is_told() {
+    let text = probe(&["env"], "netlink");
+    if text == "ok: Netlink" {
+        println!("skipped: this kernel has drop_monitor");
+        return;
+    }
+    assert_says(
+        &text,
+        ErrorKind::NotSupported,
+        &[
+            "`drop_monitor` is not in this kernel",
+            "CONFIG_NET_DROP_MONITOR",
+            "modprobe drop_monitor",
+        ],
+    );
+    let text = probe(&["unshare", "--net"], "netlink");
+    assert_says(
+        &text,
+        ErrorKind::NotFound,
+        &["initial network namespace", "nsenter"],
+    );
+}
+
+#[test]
 fn settings_out_of_range_are_told() {
     let error = Monitor::builder().snap_len(1 << 20).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -356,4 +381,13 @@ fn settings_out_of_range_are_told() {
         .build()
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    use skbdrop::backend::NetlinkOptions;
+    for options in [
+        NetlinkOptions::new().queue_len(0),
+        NetlinkOptions::new().queue_len(u32::MAX),
+        NetlinkOptions::new().receive_buffer(usize::MAX),
+    ] {
+        let error = Monitor::builder().netlink(options).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
 }

@@ -1,5 +1,6 @@
 //! drop_monitor by hand, apart from the library that is tested: its state, its switch, its messages.
 
+use crate::genl::{self, attribute, push};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 use std::time::{Duration, Instant};
 
@@ -134,63 +135,10 @@ impl Listener {
 
 /// A request to drop_monitor: the attributes of the reply, or the error's number.
 fn ask(command: u8, attributes: &[u8]) -> Result<Vec<u8>, i32> {
-    request(family(), command, 2, attributes)
-}
-
-/// The number of the family, which stays for as long as the module is loaded.
-fn family() -> u16 {
-    let mut name = Vec::new();
-    push(&mut name, 2, b"NET_DM\0");
-    let reply = request(16, 3, 2, &name).expect("the module drop_monitor is loaded");
-    let id = attribute(&reply, 1).expect("the family's number");
-    u16::from_le_bytes([id[0], id[1]])
-}
-
-fn request(family: u16, command: u8, version: u8, attributes: &[u8]) -> Result<Vec<u8>, i32> {
-    let mut message = Vec::new();
-    message.extend((20 + attributes.len() as u32).to_le_bytes());
-    message.extend(family.to_le_bytes());
-    message.extend(5u16.to_le_bytes()); // a request that wants to be acknowledged
-    message.extend([1, 0, 0, 0, 0, 0, 0, 0]);
-    message.extend([command, version, 0, 0]);
-    message.extend(attributes);
-    let socket = Socket::new(NETLINK_GENERIC).expect("a netlink socket");
-    let sent = socket.send_to(&message, &SocketAddr::new(0, 0), 0);
-    sent.expect("the kernel takes the request");
-    let mut attributes = Vec::new();
-    loop {
-        let mut reply = Vec::with_capacity(1 << 16);
-        socket.recv_from(&mut reply, 0).expect("an answer");
-        if reply[4..6] != [2, 0] {
-            attributes = reply[20..].to_vec();
-            continue;
-        }
-        let error = i32::from_le_bytes(reply[16..20].try_into().expect("four bytes"));
-        return if error == 0 {
-            Ok(attributes)
-        } else {
-            Err(-error)
-        };
-    }
-}
-
-fn push(attributes: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    attributes.extend((4 + value.len() as u16).to_le_bytes());
-    attributes.extend(kind.to_le_bytes());
-    attributes.extend(value);
-    attributes.resize(attributes.len().next_multiple_of(4), 0);
-}
-
-fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
-    while attributes.len() >= 4 {
-        let number = |at: usize| u16::from_le_bytes([attributes[at], attributes[at + 1]]);
-        let (len, kind) = (usize::from(number(0)), number(2) & 0x3fff);
-        if kind == wanted {
-            return Some(&attributes[4..len]);
-        }
-        attributes = attributes
-            .get(len.next_multiple_of(4)..)
-            .unwrap_or_default();
-    }
-    None
+    genl::request(
+        genl::family("NET_DM", "drop_monitor"),
+        command,
+        2,
+        attributes,
+    )
 }

@@ -5,8 +5,11 @@
 pub mod btf;
 pub mod drop_monitor;
 pub mod drops;
+pub mod dropwatch;
 pub mod frames;
+pub mod genl;
 pub mod netns;
+pub mod openvswitch;
 
 use skbdrop::{Backend, DropEvent, Monitor};
 use std::time::{Duration, Instant};
@@ -84,6 +87,13 @@ pub fn drain(monitor: &mut Monitor) -> Vec<DropEvent> {
         .iter()
         .map(|event| event.expect("the backend can be read"))
         .collect()
+}
+
+/// Runs a program, which must succeed.
+pub fn run(program: &str, arguments: &[&str]) {
+    let status = std::process::Command::new(program).args(arguments).status();
+    let status = status.unwrap_or_else(|e| panic!("cannot start `{program}`: {e}"));
+    assert!(status.success(), "{program} {arguments:?}: {status}");
 }
 
 /// `CLOCK_MONOTONIC` in nanoseconds.

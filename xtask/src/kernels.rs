@@ -87,11 +87,10 @@ const MODULES: [&str; 6] = [
 ];
 
 /// Programs that the tests call in the guest, and the packages that have them here.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 4] = [
     ("dropwatch", "dropwatch"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
-    ("ovs-dpctl", "openvswitch-common"),
     ("tc", "iproute2"),
 ];
 

@@ -106,11 +106,16 @@ pub(crate) fn run_all(install: bool) -> Result {
     kernels::run(&[])
 }
 
+/// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system.
+const IN_GUESTS: [&str; 3] = ["netlink", "hardware", "lockdown"];
+
 /// The tests against the running kernel. They share it, so one at a time; they see tracefs, in a
 /// mount namespace of their own that goes with them.
 fn live() -> Result {
     let script = "[ -e /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing; exec \"$@\"";
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let tests = tests_here()?;
+    let tests = tests.iter().flat_map(|test| ["--test", test]);
     step(
         "tests against the running kernel",
         Command::new("unshare")
@@ -123,27 +128,30 @@ fn live() -> Result {
                 "sh",
                 &cargo,
             ])
-            .args(["test", "-p", "skbdrop-tests", "--lib"])
-            .args(HERE.map(|test| format!("--test={test}")))
+            .args(["test", "-p", "skbdrop-tests"])
+            .args(tests)
             .args(["--", "--include-ignored", "--test-threads=1"])
-            // Of these drops other kernels tell, and of what openvswitch's module does.
+            // openvswitch is a module, which this kernel may not have.
             .args(["--skip", "openvswitch"])
             .current_dir(host::workspace()),
     )
 }
 
-/// The tests that run on any machine's own kernel; those of drop_monitor and of lockdown run in guests only.
-const HERE: [&str; 9] = [
-    "against_perf",
-    "agree",
-    "contract",
-    "live",
-    "object",
-    "refusals",
-    "replay",
-    "resolve",
-    "watch",
-];
+/// Those of the tests' crate that are not for guests, by the manifest.
+fn tests_here() -> Result<Vec<String>> {
+    let path = host::workspace().join("tests/Cargo.toml");
+    let manifest =
+        fs::read_to_string(&path).map_err(|e| format!("cannot read `{}`: {e}", path.display()))?;
+    let names = manifest.split("[[test]]").skip(1).filter_map(|section| {
+        let name = section
+            .lines()
+            .find_map(|line| line.strip_prefix("name = "))?;
+        Some(name.trim_matches('"').to_owned())
+    });
+    Ok(names
+        .filter(|name| !IN_GUESTS.contains(&name.as_str()))
+        .collect())
+}
 
 /// What a stranger gets: the packaged crates, in a project outside of the workspace.
 fn package() -> Result {

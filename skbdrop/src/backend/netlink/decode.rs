@@ -237,3 +237,6 @@ fn text(value: &[u8]) -> Result<&str> {
     std::str::from_utf8(until_nul(value))
         .map_err(|e| Error::invalid_data("a string of drop_monitor is not text").caused_by(e))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! A datapath of openvswitch that drops what one flow matches, driven over the module's own netlink.
+
+use crate::genl::{family, push, request};
+
+/// The kernel's numbers (`include/uapi/linux/openvswitch.h`): commands, and attributes of datapaths, ports and
+/// flows, in that order.
+const NEW: u8 = 1;
+const DEL: u8 = 2;
+const DP_NAME: u16 = 1;
+const DP_UPCALL_PID: u16 = 2;
+const PORT_TYPE: u16 = 2;
+const PORT_NAME: u16 = 3;
+const PORT_UPCALL_PID: u16 = 5;
+const PORT_TYPE_NETDEV: u32 = 1;
+const FLOW_KEY: u16 = 1;
+const FLOW_ACTIONS: u16 = 2;
+const KEY_IN_PORT: u16 = 3;
+const KEY_ETHERNET: u16 = 4;
+const KEY_ETHERTYPE: u16 = 6;
+/// Set on attributes that hold others.
+const NESTED: u16 = 1 << 15;
+/// Versions of the families.
+const DATAPATH_VERSION: u8 = 2;
+const VERSION: u8 = 1;
+/// The first port after the datapath's own.
+const FIRST_PORT: u32 = 1;
+
+/// A datapath, which is removed at the end.
+pub struct Datapath {
+    name: &'static str,
+    index: u32,
+}
+
+impl Datapath {
+    /// Makes one with the interface `port`, and a flow that matches frames from there with these
+    /// addresses and EtherType and has no actions: what drops.
+    pub fn dropping(
+        name: &'static str,
+        port: &str,
+        source: [u8; 6],
+        destination: [u8; 6],
+        ethertype: u16,
+    ) -> Self {
+        let mut attributes = header(0);
+        push(&mut attributes, DP_NAME, terminated(name).as_bytes());
+        push(&mut attributes, DP_UPCALL_PID, &0u32.to_le_bytes());
+        let datapath = family("ovs_datapath", "openvswitch");
+        request(datapath, NEW, DATAPATH_VERSION, &attributes).expect("a new datapath");
+        let index = std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex"))
+            .expect("its own port");
+        let this = Self {
+            name,
+            index: index.trim().parse().expect("a number"),
+        };
+
+        let mut attributes = header(this.index);
+        push(&mut attributes, PORT_TYPE, &PORT_TYPE_NETDEV.to_le_bytes());
+        push(&mut attributes, PORT_NAME, terminated(port).as_bytes());
+        push(&mut attributes, PORT_UPCALL_PID, &0u32.to_le_bytes());
+        request(
+            family("ovs_vport", "openvswitch"),
+            NEW,
+            VERSION,
+            &attributes,
+        )
+        .expect("a new port");
+
+        let mut key = Vec::new();
+        push(&mut key, KEY_IN_PORT, &FIRST_PORT.to_le_bytes());
+        push(&mut key, KEY_ETHERNET, &[source, destination].concat());
+        push(&mut key, KEY_ETHERTYPE, &ethertype.to_be_bytes());
+        let mut attributes = header(this.index);
+        push(&mut attributes, FLOW_KEY | NESTED, &key);
+        push(&mut attributes, FLOW_ACTIONS | NESTED, &[]);
+        request(family("ovs_flow", "openvswitch"), NEW, VERSION, &attributes).expect("a new flow");
+        this
+    }
+}
+
+impl Drop for Datapath {
+    fn drop(&mut self) {
+        let mut attributes = header(0);
+        push(&mut attributes, DP_NAME, terminated(self.name).as_bytes());
+        let removed = request(
+            family("ovs_datapath", "openvswitch"),
+            DEL,
+            DATAPATH_VERSION,
+            &attributes,
+        );
+        assert!(
+            removed.is_ok() || std::thread::panicking(),
+            "datapath {}: {removed:?}",
+            self.index
+        );
+    }
+}
+
+/// What comes before the attributes of every request: the datapath's number.
+fn header(index: u32) -> Vec<u8> {
+    index.to_le_bytes().to_vec()
+}
+
+fn terminated(name: &str) -> String {
+    format!("{name}\0")
+}
