@@ -124,7 +124,11 @@ impl Pipeline {
                 self.resolver.reason(raw)
             }
             Reason::Name(name) => {
-                let raw = self.resolver.number(name);
+                let known = self.resolver.number(name);
+                let raw = match known {
+                    None if self.refresh() => self.resolver.number(name),
+                    known => known,
+                };
                 let subsystem = raw.and_then(|raw| self.resolver.reason(raw).subsystem().cloned());
                 DropReason::new(None, Some(self.name(name.as_bytes())), subsystem)
             }

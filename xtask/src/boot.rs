@@ -84,7 +84,7 @@ impl Boot {
     fn script(&self) -> String {
         // A flood takes longer in an emulated machine than on one.
         let mut script = "echo \"@kernel $(uname -r)\"\n\
-            export SKBDROP_BACKENDS=ebpf,perf,netlink SKBDROP_FLOOD=30000 RUST_BACKTRACE=0\n"
+            export SKBDROP_BACKENDS=ebpf,perf,netlink SKBDROP_FLOOD=20000 RUST_BACKTRACE=0\n"
             .to_owned();
         for module in self.modules {
             script += &format!("modprobe {module} || exit\n");
@@ -135,7 +135,7 @@ impl Report {
 }
 
 /// A boot takes some fifteen seconds, and tests are slower in an emulated machine.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(1200);
 
 #[cfg(test)]
 mod tests {
