@@ -301,6 +301,14 @@ impl Traced {
         software: true,
         hardware: true,
     };
+    pub(super) const SOFTWARE: Self = Self {
+        software: true,
+        hardware: false,
+    };
+    pub(super) const HARDWARE: Self = Self {
+        software: false,
+        hardware: true,
+    };
 
     pub(super) fn any(self) -> bool {
         self.software || self.hardware

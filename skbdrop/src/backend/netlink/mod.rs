@@ -3,6 +3,7 @@
 
 mod control;
 mod decode;
+mod heritage;
 mod members;
 mod message;
 mod options;

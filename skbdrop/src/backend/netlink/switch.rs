@@ -5,7 +5,7 @@
 //! nothing stays behind:
 //!
 //! - Who starts it leaves a [`Mark`] in the configuration, which everybody can read. It also says what to
-//!   put back, and outlives the program.
+//!   put back, as far as it has room, and outlives the program. For the rest see [`heritage`].
 //! - Whoever leaves last stops what is marked, whoever started it: last is who finds no other member in
 //!   the group. To leave is to leave the group first and to look then, so two that leave at once cannot
 //!   each take the other for one who stays.
@@ -15,6 +15,7 @@
 
 use super::{
     control::{Config, Control, Mode, Refusal, Traced},
+    heritage::{self, Published},
     members::Members,
     options::WhenRunning,
 };
@@ -28,11 +29,15 @@ const KERNEL_DEFAULT: Config = Config {
     queue_len: 1000,
 };
 
+/// How often to configure anew what others change at the same moment.
+const ATTEMPTS: usize = 3;
+
 /// What this process knows beyond what the mark says. Held for each change of the switch, so that
 /// monitors of one process do not cross.
 static PROCESS: Mutex<Process> = Mutex::new(Process {
     monitors: 0,
     before: None,
+    published: None,
     added: Traced {
         software: false,
         hardware: false,
@@ -43,8 +48,10 @@ static PROCESS: Mutex<Process> = Mutex::new(Process {
 struct Process {
     /// Monitors that have not left yet.
     monitors: usize,
-    /// The configuration that a monitor of this process found and replaced.
+    /// The configuration that a monitor of this process found and replaced, or was told of.
     before: Option<Config>,
+    /// Tells it to others, where the mark does not.
+    published: Option<Published>,
     /// What was switched on beside tracing of another program.
     added: Traced,
 }
@@ -101,7 +108,7 @@ impl Switch {
             Ok(true) => Ok(true),
             Ok(false) => {
                 let config = self.control.config()?;
-                let again = self.start(&mut process, config, false);
+                let again = self.start(&mut process, config, false, true);
                 again.map(|()| true).map_err(|e| {
                     Error::new(
                         e.kind(),
@@ -125,76 +132,96 @@ impl Switch {
             process.added = Traced::default();
         }
         settle(&self.control, &self.members, &mut process);
+        if process.monitors == 0 {
+            // It is for others to settle, who know as much. What comes after is not known here.
+            (process.before, process.published) = (None, None);
+        }
     }
 
     fn turn_on(&self, process: &mut Process) -> Result<()> {
         let running = self.control.is_running();
         let running = running.map_err(|e| e.when("cannot configure `drop_monitor`"))?;
         let config = self.control.config()?;
-        let marked = Mark::of(config).is_some();
+        let mark = Mark::of(config);
+        if let (Some(Mark { odd: true, .. }), None) = (mark, process.before) {
+            process.before = heritage::told();
+            process.published = process.before.and_then(heritage::publish);
+        }
+        let to_share = self.wanted.when_running != WhenRunning::Fail;
         if !running {
-            return self.start(process, config, false);
+            return self.start(process, config, false, to_share);
         }
         // This monitor's own socket is one of them. Where they cannot be counted nobody is sent away.
         let alone = self.members.count().is_ok_and(|members| members <= 1);
         match self.wanted.when_running {
-            _ if marked && alone => {}
+            _ if mark.is_some() && alone => {}
             WhenRunning::TakeOver => {}
-            WhenRunning::Listen => return self.join_in(process, marked),
+            WhenRunning::Listen => return self.join_in(process, mark.is_some()).map(drop),
             WhenRunning::Fail => return Err(running_already()),
         }
         let stopped = self.control.stop(Traced::ALL);
         stopped.map_err(|e| e.when("cannot stop `drop_monitor`"))?;
-        self.start(process, config, !marked)
+        self.start(process, config, mark.is_none(), to_share)
     }
 
     /// Configures and starts what is off and has this configuration. `was_running`: it was on
-    /// until now, by another program.
-    fn start(&self, process: &mut Process, config: Config, was_running: bool) -> Result<()> {
-        let carried = Mark::of(config);
-        if carried.is_none() {
-            process.before = Some(config);
-        }
+    /// until now, by another program. `to_share`: if another is quicker, that is as well.
+    fn start(
+        &self,
+        process: &mut Process,
+        found: Config,
+        was_running: bool,
+        to_share: bool,
+    ) -> Result<()> {
+        let mark = Mark::of(found).unwrap_or_else(|| {
+            let mark = Mark::over(found, was_running);
+            process.before = Some(found);
+            process.published = mark.odd.then(|| heritage::publish(found)).flatten();
+            mark
+        });
         process.added = Traced::default();
-        let mark = carried.unwrap_or_else(|| Mark::over(config, was_running));
-        let configured = self.control.set_config(Config {
+        let config = Config {
             mode: self.wanted.mode,
             trunc_len: self.wanted.trunc_len,
             queue_len: mark.on(self.wanted.queue_len),
-        });
-        match configured {
-            Ok(()) => {}
-            // Another was quicker.
-            Err(e) if e.number == Some(libc::EBUSY) => {
-                return match self.wanted.when_running {
-                    WhenRunning::Fail => Err(running_already()),
-                    _ => self.join_in(process, false),
-                };
+        };
+        for _ in 0..ATTEMPTS {
+            let on_already = match self.control.set_config(config) {
+                Ok(()) => false,
+                Err(e) if e.number == Some(libc::EBUSY) => true,
+                Err(e) => return Err(e.when("cannot configure `drop_monitor`")),
+            };
+            if on_already && !to_share {
+                return Err(running_already());
             }
-            Err(e) => return Err(e.when("cannot configure `drop_monitor`")),
+            let started = self.join_in(process, !on_already)?;
+            // Nobody can change it while it is on, but before that somebody could.
+            let now = self.control.config()?;
+            if now == config || !started {
+                return Ok(());
+            }
+            let stopped = self.control.stop(Traced::ALL);
+            stopped.map_err(|e| e.when("cannot stop `drop_monitor`"))?;
         }
-        self.join_in(process, true)
+        Err(Error::new(
+            ErrorKind::Other,
+            "cannot configure `drop_monitor`: others change its configuration at the same time",
+        ))
     }
 
-    /// Switches on what of the wanted is not on yet. What is marked is stopped as a whole; what is
-    /// added to another's is noted.
-    fn join_in(&self, process: &mut Process, marked: bool) -> Result<()> {
-        let software = self.switch_on(Traced {
-            software: true,
-            hardware: false,
-        });
+    /// Switches on what of the wanted is not on yet; says whether software was not. What is marked is
+    /// stopped as a whole; what is added to another's is noted.
+    fn join_in(&self, process: &mut Process, marked: bool) -> Result<bool> {
+        let software = self.switch_on(Traced::SOFTWARE);
         let software = software.map_err(|e| e.when("cannot start `drop_monitor`"))?;
         process.added.software |= software && !marked;
         if self.wanted.hardware {
-            let hardware = self.switch_on(Traced {
-                software: false,
-                hardware: true,
-            });
+            let hardware = self.switch_on(Traced::HARDWARE);
             let hardware =
                 hardware.map_err(|e| e.when("cannot start `drop_monitor` for hardware"))?;
             process.added.hardware |= hardware && !marked;
         }
-        Ok(())
+        Ok(software)
     }
 
     /// Whether it was off until now.
@@ -217,22 +244,22 @@ pub(super) fn settle_all(control: &Control, members: &Members) {
 fn settle(control: &Control, members: &Members, process: &mut Process) {
     let Ok(config) = control.config() else { return };
     let Some(mark) = Mark::of(config) else { return };
-    if members.count().is_ok_and(|members| members > 0) {
-        return;
-    }
+    let listened_to = || members.count().is_ok_and(|members| members > 0);
     let put_back = || {
         control.stop(Traced::ALL)?;
+        if listened_to() {
+            // Another came in this very moment, and took it for on.
+            control.start(Traced::SOFTWARE)?;
+            return Ok(false);
+        }
         control.set_config(mark.before(process.before))?;
         if mark.was_running {
-            control.start(Traced {
-                software: true,
-                hardware: false,
-            })?;
+            control.start(Traced::SOFTWARE)?;
         }
-        Ok::<(), Refusal>(())
+        Ok::<bool, Refusal>(true)
     };
-    if put_back().is_ok() {
-        process.before = None;
+    if !listened_to() && put_back().unwrap_or(false) {
+        (process.before, process.published) = (None, None);
     }
 }
 
