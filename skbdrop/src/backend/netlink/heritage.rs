@@ -4,7 +4,7 @@
 //! process that knows them says so by the name of a listening socket, which is abstract: it is no file,
 //! goes with the process, and is seen in the network namespace that drop_monitor is for.
 
-use super::control::{Config, Mode};
+use super::config::{Config, Mode};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
     sockopt::socket_peercred,
