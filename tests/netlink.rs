@@ -294,10 +294,7 @@ fn two_monitors_share_it_and_the_last_stops_it() {
 #[ignore = "needs drop_monitor and root: cargo xtask kernels"]
 fn two_processes_share_it_whoever_leaves_first() {
     for process_first in [false, true] {
-        // What was there before, if it was odd, is known to the process that found it: that is this
-        // one, unless the other came first and the kernel's own was there.
-        let befores = if process_first { &OFF[..1] } else { &OFF[..] };
-        keeps_the_state(befores, || {
+        keeps_the_state(&OFF, || {
             let mut other = process_first.then(Process::start);
             let mut here = monitor();
             let mut other = other.take().unwrap_or_else(Process::start);
@@ -348,7 +345,7 @@ fn what_a_killed_monitor_left_on_is_started_anew_and_stopped() {
 #[test]
 #[ignore = "needs drop_monitor and root: cargo xtask kernels"]
 fn a_killed_starter_cuts_nobody() {
-    keeps_the_state(&OFF[..1], || {
+    keeps_the_state(&OFF, || {
         let starter = Process::start();
         let mut monitor = monitor();
         starter.kill();

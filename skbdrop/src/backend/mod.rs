@@ -175,13 +175,13 @@ pub enum Backend {
     /// A ring per CPU, which share the buffer.
     Perf,
     /// Generic netlink's `NET_DM`, the kernel's `drop_monitor`: the only one that sees drops in
-    /// hardware, and one that lockdown does not touch. Its settings are [`NetlinkOptions`].
+    /// hardware, and one that lockdown does not touch. Its settings are `NetlinkOptions`.
     ///
     /// The kernel has one `drop_monitor` for all, with one configuration and without an owner. Monitors of
     /// this crate share it, also between processes: whoever leaves last stops it and puts back the
     /// configuration that was before. What another program runs is listened to, and not stopped. Where
-    /// a monitor was killed it stays on until the next one, of any process, ends. See
-    /// [`WhenRunning`] for what can be chosen, and the crate's documentation for what remains.
+    /// a monitor was killed it stays on until the next one, of any process, ends. `NetlinkOptions`
+    /// says what cannot be had, `WhenRunning` what can be chosen.
     ///
     /// # Minimum kernel version
     ///

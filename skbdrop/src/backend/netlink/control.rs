@@ -2,11 +2,13 @@
 //! compete with alerts for room.
 
 use super::{
-    message::{Message, attributes, request, u8_of, u16_of, u32_of, u64_of},
-    refusal,
+    answer::{DONE, ERROR, Family, family, outcome},
+    config::{Config, Mode, Traced},
+    message::{Message, attributes, request, u8_of, u32_of, u64_of},
+    refusal::{self, Refusal},
 };
 use crate::{Error, Result};
-use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_REQUEST};
+use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use std::{cell::Cell, fmt, io, os::fd::AsFd as _, time::Duration};
@@ -15,15 +17,7 @@ use std::{cell::Cell, fmt, io, os::fd::AsFd as _, time::Duration};
 const CTRL: u16 = 16;
 const CTRL_VERSION: u8 = 2;
 const CTRL_CMD_GETFAMILY: u8 = 3;
-const CTRL_ATTR_FAMILY_ID: u16 = 1;
-const CTRL_ATTR_FAMILY_NAME: u16 = 2;
-const CTRL_ATTR_MCAST_GROUPS: u16 = 7;
-const CTRL_ATTR_MCAST_GRP_NAME: u16 = 1;
-const CTRL_ATTR_MCAST_GRP_ID: u16 = 2;
-
-/// drop_monitor's family, its group, its version, its commands (`include/uapi/linux/net_dropmon.h`).
-const FAMILY: &[u8] = b"NET_DM\0";
-const GROUP: &[u8] = b"events\0";
+/// drop_monitor's version, commands and attributes (`include/uapi/linux/net_dropmon.h`).
 const VERSION: u8 = 2;
 const CMD_CONFIG: u8 = 2;
 const CMD_START: u8 = 3;
@@ -35,54 +29,13 @@ const ATTR_TRUNC_LEN: u16 = 9;
 const ATTR_QUEUE_LEN: u16 = 11;
 const ATTR_STATS: u16 = 12;
 const ATTR_HW_STATS: u16 = 13;
-const ATTR_SW_DROPS: u16 = 20;
-const ATTR_HW_DROPS: u16 = 21;
 /// Within the nested statistics, whose numbers begin at 0.
 const STATS_DROPPED: u16 = 0;
-
-/// Netlink's own messages (`NLMSG_ERROR`, `NLMSG_DONE`), and the attribute of the former that holds text.
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-const ERROR_TEXT: u16 = 1;
-/// The request's header within an error, which the text comes after.
-const ECHO_LEN: usize = 16;
 
 /// More than a part of the list of families takes (32 KiB).
 const REPLY_LEN: usize = 64 * 1024;
 /// The kernel answers before the request's system call returns. This is in case it does not.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// drop_monitor as the kernel has registered it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Family {
-    pub(super) id: u16,
-    /// The group that alerts are sent to.
-    pub(super) group: u32,
-}
-
-/// drop_monitor's configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Config {
-    pub(super) mode: Mode,
-    /// Bytes of each packet; 0 for no limit.
-    pub(super) trunc_len: u32,
-    /// Packets that may wait on each CPU.
-    pub(super) queue_len: u32,
-}
-
-/// What an alert tells (`enum net_dm_alert_mode`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    Summary,
-    Packet,
-}
-
-/// Which drops are traced: switches of their own in the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Traced {
-    pub(super) software: bool,
-    pub(super) hardware: bool,
-}
 
 /// Packets that found no room in the CPUs' queues since the module was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -275,153 +228,5 @@ impl fmt::Debug for Control {
         f.debug_struct("Control")
             .field("family", &self.family)
             .finish_non_exhaustive()
-    }
-}
-
-impl Mode {
-    fn of(number: u8) -> Self {
-        // There are these two.
-        if number == 0 {
-            Self::Summary
-        } else {
-            Self::Packet
-        }
-    }
-
-    fn number(self) -> u8 {
-        match self {
-            Self::Summary => 0,
-            Self::Packet => 1,
-        }
-    }
-}
-
-impl Traced {
-    pub(super) const ALL: Self = Self {
-        software: true,
-        hardware: true,
-    };
-
-    pub(super) fn any(self) -> bool {
-        self.software || self.hardware
-    }
-
-    fn attributes(self) -> Vec<DefaultNla> {
-        let flags = [
-            (self.software, ATTR_SW_DROPS),
-            (self.hardware, ATTR_HW_DROPS),
-        ];
-        let wanted = flags.into_iter().filter(|(wanted, _)| *wanted);
-        wanted
-            .map(|(_, kind)| DefaultNla::new(kind, Vec::new()))
-            .collect()
-    }
-}
-
-/// Why a request failed.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// The kernel's error, if it was the kernel that refused.
-    pub(super) number: Option<i32>,
-    /// What the kernel says besides.
-    text: Option<String>,
-    cause: Error,
-}
-
-impl Refusal {
-    /// The error of one who tried to do this.
-    pub(super) fn when(self, act: &str) -> Error {
-        let Some(number) = self.number else {
-            return Error::new(self.cause.kind(), act).caused_by(self.cause);
-        };
-        let cause = io::Error::from_raw_os_error(number);
-        let remedy = match number {
-            libc::EPERM => " (needs CAP_NET_ADMIN in the initial user namespace)",
-            libc::EOPNOTSUPP => " (for hardware needs CONFIG_NET_DEVLINK)",
-            _ => "",
-        };
-        let says = self.text.map(|text| format!("; the kernel says: {text}"));
-        Error::io(format!("{act}{remedy}{}", says.unwrap_or_default()), cause)
-    }
-}
-
-impl From<io::Error> for Refusal {
-    fn from(e: io::Error) -> Self {
-        Error::io("cannot talk to generic netlink", e).into()
-    }
-}
-
-impl From<Error> for Refusal {
-    fn from(cause: Error) -> Self {
-        Self {
-            number: None,
-            text: None,
-            cause,
-        }
-    }
-}
-
-/// What the last message of an answer says.
-fn outcome(message: &Message<'_>) -> Result<(), Refusal> {
-    let Some((number, rest)) = message.payload.split_first_chunk() else {
-        // The end of a list may come without a number.
-        return match message.kind {
-            DONE => Ok(()),
-            _ => Err(Error::invalid_data("an error of netlink is truncated").into()),
-        };
-    };
-    let number = i32::from_ne_bytes(*number);
-    if number >= 0 {
-        return Ok(());
-    }
-    let text = (message.kind == ERROR && message.flags & NLM_F_ACK_TLVS != 0)
-        .then(|| rest.get(ECHO_LEN..))
-        .flatten()
-        .and_then(|rest| {
-            let text = attributes(rest)
-                .map_while(Result::ok)
-                .find(|&(kind, _)| kind == ERROR_TEXT)?
-                .1;
-            let text = String::from_utf8_lossy(text);
-            Some(text.trim_end_matches('\0').to_owned())
-        });
-    Err(Refusal {
-        number: Some(number.wrapping_neg()),
-        text,
-        cause: Error::not_supported("the kernel refused"),
-    })
-}
-
-/// drop_monitor's family, if these attributes of a family are its.
-fn family(bytes: &[u8]) -> Result<Option<Family>> {
-    let (mut id, mut ours, mut group) = (None, false, None);
-    for attribute in attributes(bytes) {
-        match attribute? {
-            (CTRL_ATTR_FAMILY_ID, value) => id = Some(u16_of(value)?),
-            (CTRL_ATTR_FAMILY_NAME, value) => ours = value == FAMILY,
-            (CTRL_ATTR_MCAST_GROUPS, groups) => {
-                for described in attributes(groups) {
-                    let (mut number, mut alerts) = (None, false);
-                    for attribute in attributes(described?.1) {
-                        match attribute? {
-                            (CTRL_ATTR_MCAST_GRP_ID, value) => number = Some(u32_of(value)?),
-                            (CTRL_ATTR_MCAST_GRP_NAME, value) => alerts = value == GROUP,
-                            _ => {}
-                        }
-                    }
-                    if alerts {
-                        group = number;
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    match (ours, id, group) {
-        (false, ..) => Ok(None),
-        (true, Some(id), Some(group)) => Ok(Some(Family { id, group })),
-        (true, ..) => Err(Error::invalid_data(
-            "the kernel lists `NET_DM` without its number or its group `events`",
-        )),
     }
 }

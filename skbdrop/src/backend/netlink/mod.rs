@@ -1,14 +1,22 @@
 //! Generic netlink's `NET_DM`, the kernel's drop_monitor: what has no BPF has this, and drops in
 //! hardware are seen by it alone.
 
+mod answer;
+mod config;
 mod control;
 mod decode;
+mod heritage;
+mod losses;
+mod mark;
 mod members;
 mod message;
 mod options;
+mod probe;
 mod refusal;
+mod socket;
 mod source;
 mod switch;
 
 pub use options::{NetlinkOptions, WhenRunning};
-pub(super) use source::{NetlinkSource, probe};
+pub(super) use probe::probe;
+pub(super) use source::NetlinkSource;

@@ -11,6 +11,21 @@ const MAX_RECEIVE_BUFFER: usize = 1 << 30;
 
 /// Settings of the netlink backend, for [`Builder::netlink`](crate::Builder::netlink).
 ///
+/// What the kernel does not allow, however it is set:
+///
+/// - Any program with the privilege can stop `drop_monitor` for all, and the kernel does not say so. A monitor
+///   that is being read looks once a second, when idle, and starts it again; what is dropped until then,
+///   up to two seconds, is neither seen nor counted.
+/// - While a monitor has it on, another program's request to start it fails. dropwatch ends then.
+/// - Where another program listens as the last monitor ends, `drop_monitor` stays on, as it does where a
+///   monitor is killed, or has lost its privileges by its end. The next monitor to end, of any process,
+///   stops it.
+/// - The configuration that was before is put back. If it was not the kernel's default lengths, and all
+///   processes that knew it were killed, the default is.
+/// - What is lost is counted exactly, in packet mode, but for what the kernel has no memory to report.
+///   Losses are told with an event that comes after them, which need not be the first.
+/// - Drops of different CPUs that are within a moment of each other may come in either order.
+///
 /// ```
 /// use skbdrop::{Backend, Monitor, backend::{NetlinkOptions, WhenRunning}};
 ///

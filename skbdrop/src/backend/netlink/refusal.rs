@@ -10,6 +10,49 @@ const INITIAL_INODE: u64 = 0xefff_fff9;
 /// fixed it has another, but none has this.
 const INITIAL_COOKIE: u64 = 1;
 
+/// Why a request failed.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The kernel's error, if it was the kernel that refused.
+    pub(super) number: Option<i32>,
+    /// What the kernel says besides.
+    pub(super) text: Option<String>,
+    pub(super) cause: Error,
+}
+
+impl Refusal {
+    /// The error of one who tried to do this.
+    pub(super) fn when(self, act: &str) -> Error {
+        let Some(number) = self.number else {
+            return Error::new(self.cause.kind(), act).caused_by(self.cause);
+        };
+        let cause = io::Error::from_raw_os_error(number);
+        let remedy = match number {
+            libc::EPERM => " (needs CAP_NET_ADMIN in the initial user namespace)",
+            libc::EOPNOTSUPP => " (for hardware needs CONFIG_NET_DEVLINK)",
+            _ => "",
+        };
+        let says = self.text.map(|text| format!("; the kernel says: {text}"));
+        Error::io(format!("{act}{remedy}{}", says.unwrap_or_default()), cause)
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(e: io::Error) -> Self {
+        Error::io("cannot talk to generic netlink", e).into()
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(cause: Error) -> Self {
+        Self {
+            number: None,
+            text: None,
+            cause,
+        }
+    }
+}
+
 /// The family is not listed: the kernel has it not, or shows it in the initial network namespace
 /// only.
 pub(super) fn no_family(socket: BorrowedFd<'_>) -> Error {

@@ -1,29 +1,23 @@
-//! The netlink sockets: joins the group, has drop_monitor on, reads alerts, counts what is lost.
+//! Joins the group, has drop_monitor on, reads alerts.
 
 use super::{
-    control::{Control, Mode},
+    config::Mode,
+    control::Control,
     decode::{Taken, decode, time},
+    losses::Losses,
     members::Members,
     message::Message,
-    refusal,
-    switch::{self, Switch, Wanted},
+    socket::{join, open, set_receive_buffer, set_timer, waiting},
+    switch::{Switch, Wanted},
 };
 use crate::{
     BackendKind, Error, Result,
     backend::{Read, Record, Settings, Source, Time, Trap},
-    sys::socket::{self, MemInfo},
+    sys::socket::mem_info,
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
-use rustix::{
-    event::epoll,
-    net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force},
-    time::{
-        ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec,
-        clock_gettime, timerfd_create, timerfd_settime,
-    },
-};
+use netlink_sys::Socket;
+use rustix::time::{ClockId, clock_gettime};
 use std::{
-    cell::Cell,
     collections::VecDeque,
     fmt, io, mem,
     ops::Range,
@@ -36,9 +30,6 @@ use std::{
 const MAX_MESSAGE: usize = 72 * 1024;
 /// For the alerts of one read. With a usual snap length it is room for more than are ever asked for.
 const BUFFER: usize = 4 * MAX_MESSAGE;
-/// How often an idle monitor looks whether drop_monitor is still on. It takes some microseconds; what is
-/// dropped until then is not seen.
-const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// The kernel throws away what waits in the CPUs' queues when it stops tracing, uncounted. They are empty
 /// when its worker has not been heard of for so long, on a machine that gives it a turn.
 const QUIET: Duration = Duration::from_millis(20);
@@ -76,7 +67,7 @@ impl NetlinkSource {
         let control = Control::open()?;
         let family = control.family();
         let members = Members::open(family.group)?;
-        let events = socket()?;
+        let events = open()?;
         let buffer_size = options
             .receive_buffer
             .unwrap_or(settings.buffer_size as usize);
@@ -188,7 +179,7 @@ impl NetlinkSource {
 
     /// Waits until what the kernel has queued is in the socket.
     fn wait_until_quiet(&self) {
-        let now = || socket::mem_info(self.events.as_fd()).ok();
+        let now = || mem_info(self.events.as_fd()).ok();
         let begin = Instant::now();
         let (mut last, mut since) = (now(), begin);
         while since.elapsed() < QUIET && begin.elapsed() < QUIET_BY {
@@ -307,148 +298,10 @@ impl fmt::Debug for NetlinkSource {
     }
 }
 
-/// Sees whether a monitor could be opened here, and changes nothing.
-pub(in crate::backend) fn probe() -> Result<()> {
-    let control = Control::open()?;
-    let group = control.family().group;
-    let running = control.is_running();
-    running.map_err(|e| e.when("cannot configure `drop_monitor`"))?;
-    let events = socket()?;
-    let joined = join(&events, group);
-    drop(events);
-    // Another's monitor may have left meanwhile, and taken us for one that stays.
-    switch::settle_all(&control, &Members::open(group)?);
-    joined
-}
-
-fn socket() -> Result<Socket> {
-    let bound = Socket::new(NETLINK_GENERIC).and_then(|mut socket| {
-        socket.bind(&SocketAddr::new(0, 0))?;
-        Ok(socket)
-    });
-    bound.map_err(|e| Error::io("cannot open a generic netlink socket", e))
-}
-
-fn join(events: &Socket, group: u32) -> Result<()> {
-    events.add_membership(group).map_err(refusal::no_membership)
-}
-
-/// As much as asked for, with the privilege; else as much as the system allows.
-fn set_receive_buffer(events: &Socket, bytes: usize) -> Result<()> {
-    set_socket_recv_buffer_size_force(events, bytes)
-        .or_else(|_| set_socket_recv_buffer_size(events, bytes))
-        .map_err(|e| {
-            Error::io(
-                "cannot set the size of the netlink socket's receive buffer",
-                e,
-            )
-        })
-}
-
-/// A descriptor that is readable when there are events, and now and then.
-fn waiting(events: &Socket) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
-    let timer = timerfd_create(
-        TimerfdClockId::Monotonic,
-        TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-    )?;
-    set_timer(&timer, WATCH_INTERVAL, WATCH_INTERVAL)?;
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    for fd in [events.as_fd(), timer.as_fd()] {
-        let data = epoll::EventData::new_u64(0);
-        epoll::add(&epoll, fd, data, epoll::EventFlags::IN)?;
-    }
-    Ok((epoll, timer))
-}
-
-fn set_timer(timer: &OwnedFd, first: Duration, interval: Duration) -> rustix::io::Result<()> {
-    let spec = |duration: Duration| Timespec {
-        tv_sec: duration.as_secs() as i64,
-        tv_nsec: duration.subsec_nanos().into(),
-    };
-    let times = Itimerspec {
-        it_interval: spec(interval),
-        it_value: spec(first),
-    };
-    timerfd_settime(timer, TimerfdTimerFlags::empty(), &times).map(drop)
-}
-
 fn realtime() -> u64 {
     let time = clock_gettime(ClockId::Realtime);
     let ns = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
     u64::try_from(ns).unwrap_or(0)
-}
-
-/// What was lost: in the CPUs' queues, by the kernel's counters, and at the socket, by its.
-#[derive(Debug)]
-struct Losses {
-    hardware: bool,
-    /// What the queues had lost before; nobody resets it.
-    base: u64,
-    /// The socket's counter when last read, which has 32 bits, and the sum.
-    socket: Cell<(u32, u64)>,
-    /// What the queues had lost at the last look.
-    queues: Cell<u64>,
-    /// The queues' counters go on for others.
-    ended: bool,
-    /// The sum at the last look.
-    seen: u64,
-    /// Of it, what no record has told yet.
-    untold: u64,
-}
-
-impl Losses {
-    fn from_now_on(events: &Socket, control: &Control, hardware: bool) -> Result<Self> {
-        let drops = mem_info(events)?.drops;
-        let mut losses = Self {
-            hardware,
-            base: 0,
-            socket: Cell::new((drops, 0)),
-            queues: Cell::new(0),
-            ended: false,
-            seen: 0,
-            untold: 0,
-        };
-        losses.base = losses.queues_now(control)?;
-        Ok(losses)
-    }
-
-    fn total(&self, events: &Socket, control: &Control) -> Result<u64> {
-        let drops = mem_info(events)?.drops;
-        let (last, sum) = self.socket.get();
-        let sum = sum + u64::from(drops.wrapping_sub(last));
-        self.socket.set((drops, sum));
-        if !self.ended {
-            self.queues.set(self.queues_now(control)?);
-        }
-        Ok(sum + self.queues.get())
-    }
-
-    /// Notes what is new. What cannot be read now is told later.
-    fn look(&mut self, events: &Socket, control: &Control) {
-        if let Ok(total) = self.total(events, control) {
-            self.untold += total.saturating_sub(self.seen);
-            self.seen = total;
-        }
-    }
-
-    /// The last look at the queues.
-    fn end(&mut self, control: &Control) {
-        if let Ok(queues) = self.queues_now(control) {
-            self.queues.set(queues);
-        }
-        self.ended = true;
-    }
-
-    fn queues_now(&self, control: &Control) -> Result<u64> {
-        let drops = control.queue_drops()?;
-        let hardware = if self.hardware { drops.hardware } else { 0 };
-        Ok((drops.software + hardware).saturating_sub(self.base))
-    }
-}
-
-fn mem_info(events: &Socket) -> Result<MemInfo> {
-    socket::mem_info(events.as_fd())
-        .map_err(|e| Error::io("cannot read the netlink socket's counter of losses", e))
 }
 
 /// An entry of a summary, for the next read.

@@ -4,8 +4,8 @@
 //! it is gone, and refuses to change the configuration meanwhile. So that nobody's stream is cut and
 //! nothing stays behind:
 //!
-//! - Who starts it leaves a [`Mark`] in the configuration, which everybody can read. It also says what to
-//!   put back, and outlives the program.
+//! - Who starts it leaves a [mark](Mark) in the configuration, which everybody can read. It also says what to
+//!   put back, as far as it has room, and outlives the program. For the rest see [`heritage`].
 //! - Whoever leaves last stops what is marked, whoever started it: last is who finds no other member in
 //!   the group. To leave is to leave the group first and to look then, so two that leave at once cannot
 //!   each take the other for one who stays.
@@ -14,25 +14,26 @@
 //! - As another may stop it at any time and the kernel does not tell, it is looked at from time to time.
 
 use super::{
-    control::{Config, Control, Mode, Refusal, Traced},
+    config::{Config, Mode, Traced},
+    control::Control,
+    heritage::{self, Published},
+    mark::Mark,
     members::Members,
     options::WhenRunning,
+    refusal::Refusal,
 };
 use crate::{Error, ErrorKind, Result};
 use std::sync::{Mutex, MutexGuard};
 
-/// What the kernel begins with when the module is loaded.
-const KERNEL_DEFAULT: Config = Config {
-    mode: Mode::Summary,
-    trunc_len: 0,
-    queue_len: 1000,
-};
+/// How often to configure anew what others change at the same moment.
+const ATTEMPTS: usize = 3;
 
 /// What this process knows beyond what the mark says. Held for each change of the switch, so that
 /// monitors of one process do not cross.
 static PROCESS: Mutex<Process> = Mutex::new(Process {
     monitors: 0,
     before: None,
+    published: None,
     added: Traced {
         software: false,
         hardware: false,
@@ -43,8 +44,10 @@ static PROCESS: Mutex<Process> = Mutex::new(Process {
 struct Process {
     /// Monitors that have not left yet.
     monitors: usize,
-    /// The configuration that a monitor of this process found and replaced.
+    /// The configuration that a monitor of this process found and replaced, or was told of.
     before: Option<Config>,
+    /// Tells it to others, where the mark does not.
+    published: Option<Published>,
     /// What was switched on beside tracing of another program.
     added: Traced,
 }
@@ -101,7 +104,7 @@ impl Switch {
             Ok(true) => Ok(true),
             Ok(false) => {
                 let config = self.control.config()?;
-                let again = self.start(&mut process, config, false);
+                let again = self.start(&mut process, config, false, true);
                 again.map(|()| true).map_err(|e| {
                     Error::new(
                         e.kind(),
@@ -125,76 +128,96 @@ impl Switch {
             process.added = Traced::default();
         }
         settle(&self.control, &self.members, &mut process);
+        if process.monitors == 0 {
+            // It is for others to settle, who know as much. What comes after is not known here.
+            (process.before, process.published) = (None, None);
+        }
     }
 
     fn turn_on(&self, process: &mut Process) -> Result<()> {
         let running = self.control.is_running();
         let running = running.map_err(|e| e.when("cannot configure `drop_monitor`"))?;
         let config = self.control.config()?;
-        let marked = Mark::of(config).is_some();
+        let mark = Mark::of(config);
+        if let (Some(Mark { odd: true, .. }), None) = (mark, process.before) {
+            process.before = heritage::told();
+            process.published = process.before.and_then(heritage::publish);
+        }
+        let to_share = self.wanted.when_running != WhenRunning::Fail;
         if !running {
-            return self.start(process, config, false);
+            return self.start(process, config, false, to_share);
         }
         // This monitor's own socket is one of them. Where they cannot be counted nobody is sent away.
         let alone = self.members.count().is_ok_and(|members| members <= 1);
         match self.wanted.when_running {
-            _ if marked && alone => {}
+            _ if mark.is_some() && alone => {}
             WhenRunning::TakeOver => {}
-            WhenRunning::Listen => return self.join_in(process, marked),
+            WhenRunning::Listen => return self.join_in(process, mark.is_some()).map(drop),
             WhenRunning::Fail => return Err(running_already()),
         }
         let stopped = self.control.stop(Traced::ALL);
         stopped.map_err(|e| e.when("cannot stop `drop_monitor`"))?;
-        self.start(process, config, !marked)
+        self.start(process, config, mark.is_none(), to_share)
     }
 
     /// Configures and starts what is off and has this configuration. `was_running`: it was on
-    /// until now, by another program.
-    fn start(&self, process: &mut Process, config: Config, was_running: bool) -> Result<()> {
-        let carried = Mark::of(config);
-        if carried.is_none() {
-            process.before = Some(config);
-        }
+    /// until now, by another program. `to_share`: if another is quicker, that is as well.
+    fn start(
+        &self,
+        process: &mut Process,
+        found: Config,
+        was_running: bool,
+        to_share: bool,
+    ) -> Result<()> {
+        let mark = Mark::of(found).unwrap_or_else(|| {
+            let mark = Mark::over(found, was_running);
+            process.before = Some(found);
+            process.published = mark.odd.then(|| heritage::publish(found)).flatten();
+            mark
+        });
         process.added = Traced::default();
-        let mark = carried.unwrap_or_else(|| Mark::over(config, was_running));
-        let configured = self.control.set_config(Config {
+        let config = Config {
             mode: self.wanted.mode,
             trunc_len: self.wanted.trunc_len,
             queue_len: mark.on(self.wanted.queue_len),
-        });
-        match configured {
-            Ok(()) => {}
-            // Another was quicker.
-            Err(e) if e.number == Some(libc::EBUSY) => {
-                return match self.wanted.when_running {
-                    WhenRunning::Fail => Err(running_already()),
-                    _ => self.join_in(process, false),
-                };
+        };
+        for _ in 0..ATTEMPTS {
+            let on_already = match self.control.set_config(config) {
+                Ok(()) => false,
+                Err(e) if e.number == Some(libc::EBUSY) => true,
+                Err(e) => return Err(e.when("cannot configure `drop_monitor`")),
+            };
+            if on_already && !to_share {
+                return Err(running_already());
             }
-            Err(e) => return Err(e.when("cannot configure `drop_monitor`")),
+            let started = self.join_in(process, !on_already)?;
+            // Nobody can change it while it is on, but before that somebody could.
+            let now = self.control.config()?;
+            if now == config || !started {
+                return Ok(());
+            }
+            let stopped = self.control.stop(Traced::ALL);
+            stopped.map_err(|e| e.when("cannot stop `drop_monitor`"))?;
         }
-        self.join_in(process, true)
+        Err(Error::new(
+            ErrorKind::Other,
+            "cannot configure `drop_monitor`: others change its configuration at the same time",
+        ))
     }
 
-    /// Switches on what of the wanted is not on yet. What is marked is stopped as a whole; what is
-    /// added to another's is noted.
-    fn join_in(&self, process: &mut Process, marked: bool) -> Result<()> {
-        let software = self.switch_on(Traced {
-            software: true,
-            hardware: false,
-        });
+    /// Switches on what of the wanted is not on yet; says whether software was not. What is marked is
+    /// stopped as a whole; what is added to another's is noted.
+    fn join_in(&self, process: &mut Process, marked: bool) -> Result<bool> {
+        let software = self.switch_on(Traced::SOFTWARE);
         let software = software.map_err(|e| e.when("cannot start `drop_monitor`"))?;
         process.added.software |= software && !marked;
         if self.wanted.hardware {
-            let hardware = self.switch_on(Traced {
-                software: false,
-                hardware: true,
-            });
+            let hardware = self.switch_on(Traced::HARDWARE);
             let hardware =
                 hardware.map_err(|e| e.when("cannot start `drop_monitor` for hardware"))?;
             process.added.hardware |= hardware && !marked;
         }
-        Ok(())
+        Ok(software)
     }
 
     /// Whether it was off until now.
@@ -217,22 +240,22 @@ pub(super) fn settle_all(control: &Control, members: &Members) {
 fn settle(control: &Control, members: &Members, process: &mut Process) {
     let Ok(config) = control.config() else { return };
     let Some(mark) = Mark::of(config) else { return };
-    if members.count().is_ok_and(|members| members > 0) {
-        return;
-    }
+    let listened_to = || members.count().is_ok_and(|members| members > 0);
     let put_back = || {
         control.stop(Traced::ALL)?;
+        if listened_to() {
+            // Another came in this very moment, and took it for on.
+            control.start(Traced::SOFTWARE)?;
+            return Ok(false);
+        }
         control.set_config(mark.before(process.before))?;
         if mark.was_running {
-            control.start(Traced {
-                software: true,
-                hardware: false,
-            })?;
+            control.start(Traced::SOFTWARE)?;
         }
-        Ok::<(), Refusal>(())
+        Ok::<bool, Refusal>(true)
     };
-    if put_back().is_ok() {
-        process.before = None;
+    if !listened_to() && put_back().unwrap_or(false) {
+        (process.before, process.published) = (None, None);
     }
 }
 
@@ -247,124 +270,4 @@ fn running_already() -> Error {
         "`drop_monitor` is on already, by another program or monitor (stop that, or choose \
          WhenRunning::Listen or WhenRunning::TakeOver)",
     )
-}
-
-/// What a monitor of this crate leaves in the configuration: in the queue length, of which only the
-/// magnitude matters to the kernel, and which nobody gives in such numbers.
-///
-/// It says whose configuration it is, not who started tracing with it. A length that another program
-/// chose, and that happens to look so, would be taken for a mark; all that follows is that such tracing
-/// is stopped when nobody listens to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    /// Before, it was in packet mode.
-    packets: bool,
-    /// Before, it had lengths that were not the kernel's own: only the process that found them
-    /// knows them.
-    odd: bool,
-    /// Before, it was on.
-    was_running: bool,
-}
-
-impl Mark {
-    /// The queue length is this and the mark's bits, and a multiple of the modulus.
-    const SIGNATURE: u32 = 0x1b0;
-    const MODULUS: u32 = 0x400;
-    const PACKETS: u32 = 1;
-    const ODD: u32 = 2;
-    const WAS_RUNNING: u32 = 4;
-    const BITS: u32 = 0xf;
-
-    fn of(config: Config) -> Option<Self> {
-        let low = config.queue_len % Self::MODULUS;
-        (low & !Self::BITS == Self::SIGNATURE).then_some(Self {
-            packets: low & Self::PACKETS != 0,
-            odd: low & Self::ODD != 0,
-            was_running: low & Self::WAS_RUNNING != 0,
-        })
-    }
-
-    /// The mark of who replaces this configuration.
-    fn over(before: Config, was_running: bool) -> Self {
-        Self {
-            packets: before.mode == Mode::Packet,
-            odd: (before.trunc_len, before.queue_len)
-                != (KERNEL_DEFAULT.trunc_len, KERNEL_DEFAULT.queue_len),
-            was_running,
-        }
-    }
-
-    /// The smallest marked queue length that is not below this one.
-    fn on(self, queue_len: u32) -> u32 {
-        let bit = |set, bit| if set { bit } else { 0 };
-        let low = Self::SIGNATURE
-            | bit(self.packets, Self::PACKETS)
-            | bit(self.odd, Self::ODD)
-            | bit(self.was_running, Self::WAS_RUNNING);
-        let above = low.wrapping_sub(queue_len) % Self::MODULUS;
-        queue_len.saturating_add(above)
-    }
-
-    /// The configuration that was before. Odd lengths that this process has not found itself are nobody's
-    /// to know: they become the kernel's own.
-    fn before(self, known: Option<Config>) -> Config {
-        let mode = if self.packets {
-            Mode::Packet
-        } else {
-            Mode::Summary
-        };
-        let lengths = known.filter(|_| self.odd).unwrap_or(KERNEL_DEFAULT);
-        Config { mode, ..lengths }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(mode: Mode, trunc_len: u32, queue_len: u32) -> Config {
-        Config {
-            mode,
-            trunc_len,
-            queue_len,
-        }
-    }
-
-    #[test]
-    fn a_mark_reads_back_and_tells_what_was_before() {
-        let befores = [
-            KERNEL_DEFAULT,
-            config(Mode::Packet, 0, 1000),
-            config(Mode::Packet, 64, 50),
-            config(Mode::Summary, 0, 4096),
-        ];
-        for before in befores {
-            for was_running in [false, true] {
-                let mark = Mark::over(before, was_running);
-                for wanted in [1, 431, 432, 440, 447, 448, 1000, 1024, 1 << 20] {
-                    let queue_len = mark.on(wanted);
-                    assert!((wanted..wanted + 1024).contains(&queue_len), "{queue_len}");
-                    let ours = config(Mode::Packet, 128, queue_len);
-                    assert_eq!(Mark::of(ours), Some(mark));
-                }
-                assert_eq!(mark.before(Some(before)), before);
-                assert_eq!(mark.was_running, was_running);
-            }
-        }
-        let odd = Mark::over(config(Mode::Packet, 64, 50), false);
-        assert_eq!(odd.before(None), config(Mode::Packet, 0, 1000));
-    }
-
-    #[test]
-    fn what_people_choose_is_no_mark() {
-        let tens = (1..=7).map(|exponent| 10u32.pow(exponent));
-        let halves = tens
-            .clone()
-            .flat_map(|ten| (1..=10).map(move |n| n * ten / 2));
-        let powers = (0..31).map(|exponent| 1 << exponent);
-        for queue_len in tens.chain(halves).chain(powers).chain([0, u32::MAX]) {
-            let theirs = config(Mode::Packet, 0, queue_len);
-            assert_eq!(Mark::of(theirs), None, "{queue_len}");
-        }
-    }
 }
