@@ -8,7 +8,7 @@ use crate::{
     kernel::Kernel,
     libtest::Outcome,
 };
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 /// What is booted, and what runs there.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Boot {
     pub(crate) append: &'static str,
     /// Modules to load first, with what they need.
     pub(crate) modules: &'static [&'static str],
+    /// Gives the file of one more, which is not among the kernel's and is loaded last.
+    pub(crate) extra: Option<fn(&Kernel) -> Result<PathBuf>>,
     pub(crate) runs: &'static [Run],
 }
 
@@ -27,6 +29,14 @@ pub(crate) struct Boot {
 pub(crate) struct Run {
     pub(crate) test: &'static str,
     pub(crate) filter: &'static [&'static str],
+}
+
+/// What a boot needs from outside.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    kernel: Kernel,
+    /// The file of [`Boot::extra`].
+    extra: Option<PathBuf>,
 }
 
 /// What came of a boot.
@@ -41,16 +51,26 @@ pub(crate) struct Report {
 }
 
 impl Boot {
+    /// Sees to it that the kernel is in the cache, and the module of our own.
+    pub(crate) fn fetch(&self) -> Result<Fetched> {
+        let kernel = Kernel::fetch(self.kernel)?;
+        let extra = self.extra.map(|module| module(&kernel)).transpose()?;
+        Ok(Fetched { kernel, extra })
+    }
+
     /// Boots and runs everything. The error is a guest that did not come to its end.
     pub(crate) fn run(
         &self,
-        kernel: Kernel,
+        fetched: Fetched,
         executables: &[Executable],
         tools: &[(&str, &str)],
     ) -> Result<Report> {
         let command = ["sh", "-c", &self.script()].map(str::to_owned).to_vec();
-        let mut guest = Guest::new(kernel.image, command);
-        guest.modules = Some(kernel.modules);
+        let mut guest = Guest::new(fetched.kernel.image, command);
+        guest.modules = Some(fetched.kernel.modules);
+        if let Some(module) = fetched.extra {
+            guest.files.push((module, EXTRA.to_owned()));
+        }
         guest.append = self.append.to_owned();
         guest.timeout = TIMEOUT;
         for (tool, _) in tools {
@@ -88,6 +108,9 @@ impl Boot {
             .to_owned();
         for module in self.modules {
             script += &format!("modprobe {module} || exit\n");
+        }
+        if self.extra.is_some() {
+            script += &format!("insmod {EXTRA} || exit\n");
         }
         for run in self.runs {
             let filter: Vec<String> = run.filter.iter().map(|word| quoted(word)).collect();
@@ -134,6 +157,9 @@ impl Report {
     }
 }
 
+/// Where the module of our own is in the guest.
+const EXTRA: &str = "/extra.ko";
+
 /// A boot takes some fifteen seconds, and tests are slower in an emulated machine.
 const TIMEOUT: Duration = Duration::from_secs(1200);
 
@@ -160,6 +186,7 @@ mod tests {
             kernel: "6.1",
             append: "",
             modules: &["drop_monitor"],
+            extra: Some(|_| Ok("netdevsim.ko".into())),
             runs: &[Run {
                 test: "live",
                 filter: &["--skip", "it's"],
@@ -167,7 +194,7 @@ mod tests {
         };
         let script = boot.script();
         assert!(
-            script.contains("modprobe drop_monitor || exit\n"),
+            script.contains("modprobe drop_monitor || exit\ninsmod /extra.ko || exit\n"),
             "{script}"
         );
         assert!(

@@ -43,8 +43,7 @@ impl Kernel {
         let folder = Suite::open(suite)?.unpacked(PACKAGE)?;
         let kernel = Self::find(&folder)
             .ok_or_else(|| format!("no kernel and modules in `{}`", folder.display()))?;
-        let version = kernel.modules.file_name().unwrap_or_default();
-        let version = version.to_string_lossy();
+        let version = kernel.release();
         if name != "newest" && !version.starts_with(&format!("{name}.")) {
             return Err(format!("{suite} has kernel {version}, not {name}"));
         }
@@ -57,6 +56,12 @@ impl Kernel {
     pub(crate) fn cached(suite: &str) -> Option<Self> {
         let version = Suite::cached_version(suite, PACKAGE)?;
         Self::find(&Suite::folder(suite, PACKAGE, &version))
+    }
+
+    /// As `uname -r` will say it.
+    pub(crate) fn release(&self) -> String {
+        let name = self.modules.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     /// The kernel in the unpacked packages. Newer ones have everything below `usr`, and the image

@@ -2,9 +2,10 @@
 
 use crate::{
     Result,
-    boot::{Boot, Report, Run},
+    boot::{Boot, Fetched, Report, Run},
     executables, host,
     kernel::Kernel,
+    netdevsim,
 };
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -12,7 +13,7 @@ use std::{
 };
 
 /// What runs where.
-const MATRIX: [Boot; 5] = [
+const MATRIX: [Boot; 6] = [
     // No reasons, so what is told of them cannot be tested; and no subsystems before 6.4.
     boot(
         "5.10",
@@ -31,6 +32,11 @@ const MATRIX: [Boot; 5] = [
         append: "lockdown=confidentiality",
         ..boot("6.12", &[LOCKDOWN])
     },
+    Boot {
+        modules: &NETDEVSIM,
+        extra: Some(netdevsim::module),
+        ..boot("6.1", &[HARDWARE])
+    },
 ];
 
 const fn boot(kernel: &'static str, runs: &'static [Run]) -> Boot {
@@ -38,6 +44,7 @@ const fn boot(kernel: &'static str, runs: &'static [Run]) -> Boot {
         kernel,
         append: "",
         modules: &MODULES,
+        extra: None,
         runs,
     }
 }
@@ -75,6 +82,10 @@ const LOCKDOWN: Run = Run {
     test: "lockdown",
     filter: &[],
 };
+const HARDWARE: Run = Run {
+    test: "hardware",
+    filter: &[],
+};
 
 /// The third backend, what the makers of drops need, and a subsystem with reasons of its own.
 const MODULES: [&str; 6] = [
@@ -86,8 +97,12 @@ const MODULES: [&str; 6] = [
     "openvswitch",
 ];
 
+/// The third backend, and what netdevsim needs.
+const NETDEVSIM: [&str; 4] = ["drop_monitor", "psample", "udp_tunnel", "ip6_udp_tunnel"];
+
 /// Programs that the tests call in the guest, and the packages that have them here.
-const TOOLS: [(&str, &str); 4] = [
+const TOOLS: [(&str, &str); 5] = [
+    ("devlink", "iproute2"),
     ("dropwatch", "dropwatch"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
@@ -114,21 +129,19 @@ pub(crate) fn run(arguments: &[&str]) -> Result {
     println!("xtask: building the tests");
     let executables = executables::build()?;
     // One after the other; what cannot be fetched fails its boot, not the others.
-    let kernels: Vec<Result<Kernel>> = boots
-        .iter()
-        .map(|boot| Kernel::fetch(boot.kernel))
-        .collect();
-    let waiting = Mutex::new(boots.iter().zip(kernels).enumerate());
+    let fetched: Vec<Result<Fetched>> = boots.iter().map(|boot| boot.fetch()).collect();
+    let waiting = Mutex::new(boots.iter().zip(fetched).enumerate());
     let reports = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 loop {
                     let next = lock(&waiting).next();
-                    let Some((place, (boot, kernel))) = next else {
+                    let Some((place, (boot, fetched))) = next else {
                         break;
                     };
-                    let report = kernel.and_then(|kernel| boot.run(kernel, &executables, &TOOLS));
+                    let report =
+                        fetched.and_then(|fetched| boot.run(fetched, &executables, &TOOLS));
                     // Under the lock, so that one guest's lines stay together.
                     let mut reports = lock(&reports);
                     show(boot, &report);

@@ -15,6 +15,7 @@ mod libtest;
 mod machine;
 mod modinfo;
 mod modules;
+mod netdevsim;
 mod packages;
 mod test;
 mod vm;
