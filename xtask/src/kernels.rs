@@ -109,7 +109,7 @@ const TOOLS: [(&str, &str); 5] = [
     ("tc", "iproute2"),
 ];
 
-/// Guests that run at once: each has two processors, and few machines have many more.
+/// Guests that run at once: each takes a processor, and few machines have many more to give.
 const AT_ONCE: usize = 2;
 
 /// Runs the matrix, or what of it is for the kernels named.
