@@ -132,7 +132,7 @@ impl Report {
 }
 
 /// A boot takes some fifteen seconds, and tests are slower in an emulated machine.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

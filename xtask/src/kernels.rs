@@ -41,7 +41,7 @@ const fn everywhere(kernel: &'static str) -> Boot {
 /// Programs that the tests call in the guest, and the packages that have them here.
 const TOOLS: [(&str, &str); 2] = [("dropwatch", "dropwatch"), ("ip", "iproute2")];
 
-/// Guests that run at once: each has two processors, and few machines have many more.
+/// Guests that run at once: each takes a processor, and few machines have many more to give.
 const AT_ONCE: usize = 2;
 
 /// Runs the matrix, or what of it is for the kernels named.
