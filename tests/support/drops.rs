@@ -205,6 +205,19 @@ impl Lab {
     }
 }
 
+/// The same from a real-time thread, which lets the kernel's workers on its CPU have no turn but the few
+/// per cent that the kernel keeps for them.
+pub fn flood_without_a_break(count: usize) {
+    let flooding = std::thread::spawn(move || {
+        let priority = libc::sched_param { sched_priority: 1 };
+        // SAFETY: the pointer is to a value that outlives the call, and 0 is the calling thread.
+        let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+        flood(count);
+    });
+    flooding.join().unwrap();
+}
+
 /// Whether it is of a datagram to the closed port of 127.0.0.1, as [`flood`] sends them.
 #[must_use]
 pub fn is_closed_port(event: &DropEvent) -> bool {

@@ -1,11 +1,11 @@
 //! dropwatch: a foreign program at drop_monitor, which knows nothing of us.
 
-use crate::{drop_monitor, run};
+use crate::{PATIENCE, drop_monitor, run};
 use std::{
     fs::{self, File},
     io::Write as _,
     process::{Child, ChildStdin, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A running one, in packet mode.
@@ -42,6 +42,19 @@ impl Dropwatch {
         say("start");
         std::thread::sleep(Duration::from_secs(1));
         Self { child, input }
+    }
+
+    /// Waits until it has shown so many drops.
+    pub fn expect(&self, drops: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shown = fs::read_to_string(LOG).unwrap();
+            if shown.matches("drop at: ").count() >= drops {
+                break;
+            }
+            assert!(Instant::now() < deadline, "it was cut off: {shown}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// What it has printed.
