@@ -3,7 +3,6 @@
 use crate::{
     Result, ebpf,
     host::{self, run},
-    kernels,
 };
 use std::{env, fs, path::Path, process::Command};
 
@@ -101,9 +100,7 @@ pub(crate) fn run_all(install: bool) -> Result {
         ]),
     )?;
     live()?;
-    package()?;
-    println!("\n== tests on other kernels");
-    kernels::run(&[])
+    package()
 }
 
 /// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system.
