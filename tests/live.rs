@@ -152,21 +152,31 @@ fn snap_length_bounds_the_bytes() {
     }
 }
 
-/// Whatever was dropped in a namespace of our own.
-fn is_there(event: &DropEvent, netns: u32) -> bool {
-    event.netns.is_some_and(|it| it.inode == netns)
+/// The running kernel's BTF, pruned, and its number for `NO_SOCKET`.
+fn kernel_btf() -> (Vec<u8>, u32) {
+    let whole = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let btf = skbdrop::prune_btf(&whole).unwrap().bytes;
+    let resolver = skbdrop::Resolver::from_btf_bytes(&btf).unwrap();
+    (btf, resolver.number("NO_SOCKET").unwrap())
+}
+
+/// What a monitor that was given this BTF says of a datagram to a closed port.
+fn drop_seen_with(btf: &[u8]) -> DropEvent {
+    let netns = NetNs::new();
+    let path = std::env::temp_dir().join(format!("skbdrop-btf-{}", std::process::id()));
+    std::fs::write(&path, btf).unwrap();
+    let monitor = Monitor::builder().btf_file(&path).build();
+    std::fs::remove_file(&path).unwrap();
+    let mut monitor = monitor.unwrap();
+    netns.run(|| flood(1));
+    let is_there = |event: &DropEvent| event.netns.is_some_and(|it| it.inode == netns.inode);
+    collect(&mut monitor, 1, is_there).remove(0)
 }
 
 #[test]
 #[ignore = "needs root to load eBPF: cargo xtask test"]
 fn shuffled_btf_gives_the_shuffled_names_live() {
-    let netns = NetNs::new();
-    let whole = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
-    let mut btf = skbdrop::prune_btf(&whole).unwrap().bytes;
-    let number = skbdrop::Resolver::from_btf_bytes(&btf)
-        .unwrap()
-        .number("NO_SOCKET")
-        .unwrap();
+    let (mut btf, number) = kernel_btf();
     // Each name moves by one; the marker at the end keeps its place.
     let mut previous = String::new();
     support::btf::change_enum(&mut btf, "skb_drop_reason", |name, value| {
@@ -178,13 +188,7 @@ fn shuffled_btf_gives_the_shuffled_names_live() {
         }
         value + 1
     });
-    let path = std::env::temp_dir().join(format!("skbdrop-shuffled-{}", std::process::id()));
-    std::fs::write(&path, &btf).unwrap();
-    let monitor = Monitor::builder().btf_file(&path).build();
-    std::fs::remove_file(&path).unwrap();
-    let mut monitor = monitor.unwrap();
-    netns.run(|| flood(1));
-    let event = collect(&mut monitor, 1, |event| is_there(event, netns.inode)).remove(0);
+    let event = drop_seen_with(&btf);
     let reason = event.reason.unwrap();
     assert_eq!(
         (reason.raw(), reason.name()),
@@ -195,24 +199,12 @@ fn shuffled_btf_gives_the_shuffled_names_live() {
 #[test]
 #[ignore = "needs root to load eBPF: cargo xtask test"]
 fn a_reason_that_no_enum_has_is_shown_as_a_number() {
-    let netns = NetNs::new();
-    let whole = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
-    let mut btf = skbdrop::prune_btf(&whole).unwrap().bytes;
-    let number = skbdrop::Resolver::from_btf_bytes(&btf)
-        .unwrap()
-        .number("NO_SOCKET")
-        .unwrap();
+    let (mut btf, number) = kernel_btf();
     support::btf::change_enum(&mut btf, "skb_drop_reason", |name, value| match name {
         "SKB_DROP_REASON_NO_SOCKET" => 50_000,
         _ => value,
     });
-    let path = std::env::temp_dir().join(format!("skbdrop-unnamed-{}", std::process::id()));
-    std::fs::write(&path, &btf).unwrap();
-    let monitor = Monitor::builder().btf_file(&path).build();
-    std::fs::remove_file(&path).unwrap();
-    let mut monitor = monitor.unwrap();
-    netns.run(|| flood(1));
-    let event = collect(&mut monitor, 1, |event| is_there(event, netns.inode)).remove(0);
+    let event = drop_seen_with(&btf);
     assert_eq!(
         event.reason.as_ref().unwrap().to_string(),
         number.to_string()
