@@ -1,6 +1,9 @@
 //! drop_monitor by hand, apart from the library that is tested: its state, its switch, its messages.
 
-use crate::genl::{self, attribute, push};
+use crate::{
+    PATIENCE,
+    genl::{self, attribute, push},
+};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 use std::time::{Duration, Instant};
 
@@ -104,6 +107,23 @@ pub fn queue_drops() -> u64 {
     let nested = attribute(&reply, STATS).expect("the counters are there");
     let value = attribute(nested, 0).expect("the counter is there");
     u64::from_le_bytes(value.try_into().expect("eight bytes"))
+}
+
+/// Waits until all who listen have taken what was sent to them.
+pub fn wait_until_read() {
+    let deadline = Instant::now() + PATIENCE;
+    let is_read = || {
+        let sockets = std::fs::read_to_string("/proc/net/netlink").unwrap();
+        sockets.lines().skip(1).all(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let groups = u32::from_str_radix(columns[3], 16).unwrap();
+            columns[1] != "16" || groups & GROUP == 0 || columns[4] == "0"
+        })
+    };
+    while !is_read() {
+        assert!(Instant::now() < deadline, "a listener does not read");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A socket of the group of alerts.

@@ -5,7 +5,10 @@ use crate::{
     netns::NetNs,
 };
 use skbdrop::DropEvent;
-use std::net::{IpAddr, Ipv4Addr, TcpStream, UdpSocket};
+use std::{
+    net::{IpAddr, Ipv4Addr, TcpStream, UdpSocket},
+    time::Duration,
+};
 
 /// A port that nothing listens on in a namespace of our own.
 pub const CLOSED: u16 = 9;
@@ -205,17 +208,38 @@ impl Lab {
     }
 }
 
-/// The same from a real-time thread, which lets the kernel's workers on its CPU have no turn but the few
-/// per cent that the kernel keeps for them.
-pub fn flood_without_a_break(count: usize) {
-    let flooding = std::thread::spawn(move || {
-        let priority = libc::sched_param { sched_priority: 1 };
-        // SAFETY: the pointer is to a value that outlives the call, and 0 is the calling thread.
-        let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
-        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-        flood(count);
+/// Sends `count` datagrams to a full socket from a real-time thread, which lets the kernel's workers on its
+/// CPU have no turn but the few per cent that the kernel keeps for them. Says how many were dropped: none of
+/// them is answered, and an answer could be dropped as well where packets are queued for want of turns.
+#[must_use]
+pub fn overflow_without_a_break(count: usize) -> usize {
+    let overflowing = std::thread::spawn(move || {
+        let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&receiver, 4096).unwrap();
+        let address = receiver.local_addr().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let schedule = |policy, sched_priority| {
+            let priority = libc::sched_param { sched_priority };
+            // SAFETY: the pointer is to a value that outlives the call, and 0 is the calling thread.
+            let set = unsafe { libc::sched_setscheduler(0, policy, &raw const priority) };
+            assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+        };
+        schedule(libc::SCHED_FIFO, 1);
+        for _ in 0..count {
+            sender.send_to(&[0; 32], address).unwrap();
+        }
+        schedule(libc::SCHED_OTHER, 0);
+        // What is still queued gets there before this.
+        receiver
+            .set_read_timeout(Some(Duration::from_secs(1)))
+            .unwrap();
+        let mut delivered = 0;
+        while receiver.recv(&mut [0; 32]).is_ok() {
+            delivered += 1;
+        }
+        count - delivered
     });
-    flooding.join().unwrap();
+    overflowing.join().unwrap()
 }
 
 /// Whether it is of a datagram to the closed port of 127.0.0.1, as [`flood`] sends them.

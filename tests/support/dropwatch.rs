@@ -1,11 +1,11 @@
 //! dropwatch: a foreign program at drop_monitor, which knows nothing of us.
 
-use crate::{PATIENCE, drop_monitor, run};
+use crate::{drop_monitor, run};
 use std::{
     fs::{self, File},
     io::Write as _,
     process::{Child, ChildStdin, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// A running one, in packet mode.
@@ -44,20 +44,7 @@ impl Dropwatch {
         Self { child, input }
     }
 
-    /// Waits until it has shown so many drops.
-    pub fn expect(&self, drops: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let shown = fs::read_to_string(LOG).unwrap();
-            if shown.matches("drop at: ").count() >= drops {
-                break;
-            }
-            assert!(Instant::now() < deadline, "it was cut off: {shown}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    /// What it has printed.
+    /// What it has printed, which it does in blocks: before this there may be nothing.
     #[must_use]
     pub fn stop(mut self) -> String {
         if self.child.try_wait().unwrap().is_none() {
@@ -68,6 +55,14 @@ impl Dropwatch {
         }
         self.child.wait().unwrap();
         fs::read_to_string(LOG).unwrap()
+    }
+}
+
+impl Drop for Dropwatch {
+    fn drop(&mut self) {
+        // A test that failed leaves no listener to the next.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
