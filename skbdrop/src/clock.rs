@@ -23,6 +23,12 @@ pub(crate) fn kernel_monotonic_ns() -> i128 {
     nanoseconds(ClockId::Monotonic) - *ADDED
 }
 
+/// `CLOCK_REALTIME` in nanoseconds since the epoch; 0 before it.
+#[cfg(feature = "netlink")]
+pub(crate) fn realtime_ns() -> u64 {
+    u64::try_from(nanoseconds(ClockId::Realtime)).unwrap_or(0)
+}
+
 /// What `/proc/self/timens_offsets` says of the monotonic clock: a line `monotonic SECONDS NANOSECONDS`.
 fn added(offsets: &str) -> i128 {
     let line = offsets

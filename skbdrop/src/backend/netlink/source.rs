@@ -13,10 +13,10 @@ use super::{
 use crate::{
     BackendKind, Error, Result,
     backend::{Read, Record, Settings, Source, Time, Trap},
+    clock,
     sys::socket::mem_info,
 };
 use netlink_sys::Socket;
-use rustix::time::{ClockId, clock_gettime};
 use std::{
     collections::VecDeque,
     fmt, io, mem,
@@ -215,7 +215,7 @@ impl Source for NetlinkSource {
         let taken = Taken {
             snap_len: self.snap_len,
             hardware: self.hardware,
-            now: realtime(),
+            now: clock::realtime_ns(),
         };
         let mut read = Read::default();
         let mut handed = 0;
@@ -296,12 +296,6 @@ impl fmt::Debug for NetlinkSource {
             .field("stopped", &self.stopped)
             .finish_non_exhaustive()
     }
-}
-
-fn realtime() -> u64 {
-    let time = clock_gettime(ClockId::Realtime);
-    let ns = i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
-    u64::try_from(ns).unwrap_or(0)
 }
 
 /// An entry of a summary, for the next read.
