@@ -171,6 +171,27 @@ fn perf_needs_cap_perfmon_and_the_right_to_read_tracefs() {
 
 #[test]
 #[ignore = "needs root to take privileges away: cargo xtask test"]
+fn netlink_needs_cap_net_admin_and_on_newer_kernels_cap_sys_admin() {
+    if probe(&["env"], "netlink") != "ok: Netlink" {
+        println!("skipped: this kernel has no drop_monitor");
+        return;
+    }
+    let both = with_capabilities("+net_admin,+sys_admin", "netlink");
+    assert_eq!(both, "ok: Netlink");
+    for less in ["", "+sys_admin"] {
+        let text = with_capabilities(less, "netlink");
+        assert_says(&text, ErrorKind::PermissionDenied, &["CAP_NET_ADMIN"]);
+    }
+    // Whether the group of alerts is guarded was changed in stable kernels too, so the version does not tell.
+    let text = with_capabilities("+net_admin", "netlink");
+    if text != "ok: Netlink" {
+        assert_says(&text, ErrorKind::PermissionDenied, &["CAP_SYS_ADMIN"]);
+    }
+    println!("with CAP_NET_ADMIN alone: {text}");
+}
+
+#[test]
+#[ignore = "needs root to take privileges away: cargo xtask test"]
 fn when_nothing_works_each_backend_says_why() {
     let text = with_capabilities("", "auto");
     assert_says(

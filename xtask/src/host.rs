@@ -5,7 +5,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 /// Root of the workspace.
@@ -123,6 +123,14 @@ pub(crate) fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")
 }
 
+/// Whether this run may install packages.
+static MAY_INSTALL: AtomicBool = AtomicBool::new(true);
+
+/// From now on what is missing is an error that says how to install it.
+pub(crate) fn forbid_installing() {
+    MAY_INSTALL.store(false, Ordering::Relaxed);
+}
+
 /// Installs those of `packages` that Debian's package manager does not know as installed.
 /// Says what it does; where it may not, says what to run.
 pub(crate) fn apt_install(packages: &[&str]) -> Result {
@@ -138,7 +146,8 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result {
         "apt-get install -y --no-install-recommends {}",
         missing.join(" ")
     );
-    if !is_root() || !Path::new("/usr/bin/apt-get").exists() {
+    if !MAY_INSTALL.load(Ordering::Relaxed) || !is_root() || !Path::new("/usr/bin/apt-get").exists()
+    {
         return Err(format!(
             "missing: {}\nas root on Debian: {line}",
             missing.join(", ")

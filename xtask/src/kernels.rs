@@ -49,42 +49,53 @@ const fn boot(kernel: &'static str, runs: &'static [Run]) -> Boot {
     }
 }
 
+const ALL: &str = "ebpf,perf,netlink";
+
 const AGREE: Run = Run {
     test: "agree",
     filter: &["same_drops"],
+    backends: ALL,
 };
 const OPENVSWITCH: Run = Run {
     test: "agree",
     filter: &["openvswitch"],
+    backends: ALL,
 };
 const CONTRACT: Run = Run {
     test: "contract",
     // It counts programs by bpftool, which each kernel has its own of.
     filter: &["--skip", "a_dropped_monitor_leaves_no_program"],
+    backends: ALL,
 };
 const LIVE: Run = Run {
     test: "live",
     filter: &["every_field", "snap_length", "full_buffer", "json"],
+    backends: ALL,
 };
 const LIVE_WITHOUT_REASONS: Run = Run {
     test: "live",
     filter: &["every_field", "snap_length", "json"],
+    backends: ALL,
 };
 const CAPABILITIES: Run = Run {
     test: "refusals",
     filter: &["needs_cap", "without_btf", "when_nothing_works"],
+    backends: ALL,
 };
 const NETLINK: Run = Run {
     test: "netlink",
     filter: &[],
+    backends: "netlink",
 };
 const LOCKDOWN: Run = Run {
     test: "lockdown",
     filter: &[],
+    backends: "ebpf,netlink",
 };
 const HARDWARE: Run = Run {
     test: "hardware",
     filter: &[],
+    backends: "netlink",
 };
 
 /// The third backend, what the makers of drops need, and a subsystem with reasons of its own.
@@ -186,8 +197,8 @@ fn show(boot: &Boot, report: &Result<Report>) {
 
 fn table(boots: &[&Boot], reports: &[(usize, Result<Report>)]) {
     println!(
-        "\n{:<28} {:<14} {:>6} {:>6} {:>7}",
-        "kernel", "test", "passed", "failed", "skipped"
+        "\n{:<28} {:<12} {:<18} {:>6} {:>6} {:>7}",
+        "kernel", "test", "backends", "passed", "failed", "skipped"
     );
     for (place, report) in reports {
         let boot = boots[*place];
@@ -195,11 +206,12 @@ fn table(boots: &[&Boot], reports: &[(usize, Result<Report>)]) {
             println!("{:<28} did not run, see above", boot.kernel);
             continue;
         };
-        for (name, outcome) in &report.runs {
+        for (run, (name, outcome)) in boot.runs.iter().zip(&report.runs) {
             let kernel = format!("{} {}", report.release, boot.append);
             println!(
-                "{:<28} {name:<14} {:>6} {:>6} {:>7}{}",
+                "{:<28} {name:<12} {:<18} {:>6} {:>6} {:>7}{}",
                 kernel.trim_end(),
+                run.backends,
                 outcome.passed,
                 outcome.failed,
                 outcome.skipped.len(),

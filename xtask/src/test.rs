@@ -3,6 +3,7 @@
 use crate::{
     Result, ebpf,
     host::{self, run},
+    kernels,
 };
 use std::{env, fs, path::Path, process::Command};
 
@@ -21,8 +22,11 @@ const FEATURES: [&str; 7] = [
 ];
 
 pub(crate) fn run_all(install: bool) -> Result {
+    if !install {
+        host::forbid_installing();
+    }
+    host::apt_install(&PACKAGES)?;
     if install {
-        host::apt_install(&PACKAGES)?;
         ebpf::install()?;
     }
     if !host::is_root() {
@@ -100,7 +104,9 @@ pub(crate) fn run_all(install: bool) -> Result {
         ]),
     )?;
     live()?;
-    package()
+    package()?;
+    println!("\n== the tests on other kernels, in QEMU");
+    kernels::run(&[])
 }
 
 /// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system.
