@@ -68,6 +68,10 @@ fn with_mounts(prepare: &str, what: &str) -> String {
     )
 }
 
+/// In a mount namespace of its own.
+const UNMOUNT_TRACEFS: &str =
+    "while umount -q -t tracefs -a; do grep -q ' - tracefs ' /proc/self/mountinfo || break; done";
+
 #[track_caller]
 fn assert_says(text: &str, kind: ErrorKind, parts: &[&str]) {
     assert!(text.starts_with(&format!("{kind:?}: ")), "{text}");
@@ -239,8 +243,11 @@ fn a_kernel_without_btf_is_told() {
             "{text}"
         );
     }
-    for what in ["ebpf", "resolver"] {
-        let text = with_mounts("mount -t tmpfs none /sys/kernel/btf", what);
+    let text = with_mounts(hidden, "resolver");
+    assert!(text.starts_with("ok: "), "{text}");
+    let both = format!("{hidden}; {UNMOUNT_TRACEFS}");
+    for (prepare, what) in [(hidden, "ebpf"), (&*both, "resolver")] {
+        let text = with_mounts(prepare, what);
         assert_says(
             &text,
             ErrorKind::NotFound,
@@ -270,14 +277,13 @@ fn has_reasons() -> bool {
 #[test]
 #[ignore = "needs root to unmount tracefs: cargo xtask test"]
 fn missing_tracefs_is_told() {
-    let unmount = "while umount -q -t tracefs -a; do grep -q ' - tracefs ' /proc/self/mountinfo || break; done";
-    let text = with_mounts(unmount, "tracefs");
+    let text = with_mounts(UNMOUNT_TRACEFS, "tracefs");
     assert_says(
         &text,
         ErrorKind::NotFound,
         &["tracefs is not mounted", "mount -t tracefs"],
     );
-    let mount = format!("{unmount}; mount -t tracefs none /sys/kernel/tracing");
+    let mount = format!("{UNMOUNT_TRACEFS}; mount -t tracefs none /sys/kernel/tracing");
     let text = with_mounts(&mount, "tracefs");
     assert!(text.starts_with("ok: "), "{text}");
     let empty = format!("{mount} && mount -t tmpfs none /sys/kernel/tracing/events");

@@ -2,7 +2,12 @@
 //! or nothing.
 #![allow(clippy::unwrap_used)] // tests panic
 
-use skbdrop::{ErrorKind, Resolver};
+use proptest::prelude::*;
+use skbdrop::{
+    ErrorKind, Resolver,
+    reason::{Disagreement, NameSourceKind},
+};
+use std::{fs, path::PathBuf, time::Duration};
 use support::btf::Encoder;
 
 const MASK: (&str, u32) = ("SKB_DROP_REASON_SUBSYS_MASK", 0xffff_0000);
@@ -41,6 +46,23 @@ fn kernel(big_endian: bool) -> Vec<u8> {
             ("OVS_DROP_MAX", 0x2_0003),
         ],
     );
+    btf.enumeration(
+        "___mac80211_drop_reason",
+        &[
+            ("___RX_CONTINUE", 1),
+            ("___RX_DROP_MONITOR", 0x1_0000),
+            ("___RX_DROP_U_MIC_FAIL", 0x1_0001),
+            ("___RX_DROP_UNUSABLE", 0x4_0000),
+        ],
+    );
+    btf.enumeration(
+        "mac80211_drop_reason",
+        &[
+            ("RX_QUEUED", 0),
+            ("RX_DROP_MONITOR", 0x1_0000),
+            ("RX_DROP_U_MIC_FAIL", 0x1_0001),
+        ],
+    );
     btf.finish()
 }
 
@@ -57,6 +79,8 @@ fn names_are_the_kernels_without_prefix_and_markers() {
             (1, "CONSUMED"),
             (2, "NOT_SPECIFIED"),
             (3, "NO_SOCKET"),
+            (0x1_0000, "RX_DROP_MONITOR"),
+            (0x1_0001, "RX_DROP_U_MIC_FAIL"),
             (0x2_0001, "OVS_DROP_LAST_ACTION"),
             (0x2_0002, "OVS_DROP_OTHER"),
         ];
@@ -91,7 +115,7 @@ fn number_subsystem_and_name_are_kept_apart() {
         (Some(7), None)
     );
     assert_eq!(foreign.subsystem().unwrap().name, None);
-    for marker in [4, 0xffff_0000, 0x2_0000, 0x2_0003, u32::MAX] {
+    for marker in [4, 0xffff_0000, 0x2_0000, 0x2_0003, 0x4_0000, u32::MAX] {
         assert_eq!(resolver.reason(marker).name(), None, "{marker:#x}");
     }
 }
@@ -272,4 +296,315 @@ fn the_running_kernel_is_read_the_same_whole_and_pruned() {
         skbdrop::prune_btf(&pruned.bytes).unwrap().bytes,
         pruned.bytes
     );
+}
+
+/// A folder of the test's own, which goes with this value.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("skbdrop-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The core alone: what a kernel has without its modules.
+fn core() -> Vec<u8> {
+    let mut btf = Encoder::new();
+    let reasons = [("SKB_DROP_REASON_NO_SOCKET", 3), MASK];
+    btf.enumeration("skb_drop_reason", &reasons);
+    btf.enumeration(
+        "skb_drop_reason_subsys",
+        &[("SKB_DROP_REASON_SUBSYS_NEW", 5)],
+    );
+    btf.finish()
+}
+
+/// A module of that kernel, whose BTF refers to its kernel's strings.
+fn module(name: &str) -> Vec<u8> {
+    let mut btf = Encoder::split(&core());
+    btf.enumeration(
+        "new_drop_reason",
+        &[("__NEW_BASE", 0x5_0000), (name, 0x5_0001)],
+    );
+    btf.finish()
+}
+
+#[test]
+fn modules_are_read_when_a_number_asks_and_their_names_stay() {
+    let files = Folder::new("modules");
+    let vmlinux = files.write("kernel", &core());
+    let folder = Folder::new("modules-btf");
+    // It costs only itself.
+    folder.write("broken", b"nonsense");
+    let builder = Resolver::builder().vmlinux(&vmlinux).modules_in(&folder.0);
+    let mut resolver = builder.build().unwrap();
+    assert_eq!(resolver.resolve(0x5_0001).name(), None);
+    let path = folder.write("new", &module("NEW_FIRST"));
+    // Not more often than once a second.
+    assert_eq!(resolver.resolve(0x5_0001).name(), None);
+    std::thread::sleep(Duration::from_millis(1100));
+    let reason = resolver.resolve(0x5_0001);
+    assert_eq!(reason.name(), Some("NEW_FIRST"));
+    assert_eq!(reason.subsystem().unwrap().name.as_deref(), Some("NEW"));
+    let source = reason.source().unwrap();
+    assert_eq!(source.kind, NameSourceKind::ModuleBtf);
+    assert_eq!(source.file.as_deref(), Some(&*path));
+    fs::remove_file(&path).unwrap();
+    assert!(!resolver.refresh());
+    assert_eq!(resolver.reason(0x5_0001).name(), Some("NEW_FIRST"));
+    // Another build of it is another file, whether or not the file system gives its number anew.
+    folder.write("other", b"keeps the number");
+    fs::remove_file(&path).unwrap_err();
+    let renamed = folder.write("renamed", &module("NEW_SECOND"));
+    fs::rename(renamed, &path).unwrap();
+    assert!(resolver.refresh());
+    assert_eq!(resolver.reason(0x5_0001).name(), Some("NEW_SECOND"));
+    assert_eq!(resolver.reason(0x5_0000).name(), None);
+}
+
+#[test]
+fn each_source_can_be_given_by_path_and_says_where_a_name_is_from() {
+    let files = Folder::new("sources");
+    let vmlinux = files.write("kernel", &core());
+    let split = files.write("new", &module("NEW_FIRST"));
+    let format = files.write(
+        "format",
+        print_fmt(&[(3, "NO_SOCKET"), (4, "MAX")]).as_bytes(),
+    );
+    let by_file = |raw, resolver: &Resolver| {
+        let reason = resolver.reason(raw);
+        let source = reason.source().unwrap();
+        (source.kind, source.file.as_deref().map(ToOwned::to_owned))
+    };
+
+    let builder = Resolver::builder().vmlinux(&vmlinux).module(&split);
+    let resolver = builder.format(&format).build().unwrap();
+    assert_eq!(by_file(3, &resolver), (NameSourceKind::Btf, Some(vmlinux)));
+    assert_eq!(
+        by_file(0x5_0001, &resolver),
+        (NameSourceKind::ModuleBtf, Some(split.clone()))
+    );
+
+    let resolver = Resolver::builder().format(&format).build().unwrap();
+    assert_eq!(
+        by_file(3, &resolver),
+        (NameSourceKind::PrintFmt, Some(format.clone()))
+    );
+    assert_eq!(
+        resolver.reason(3).source().unwrap().to_string(),
+        format!("the tracepoint's print fmt in `{}`", format.display())
+    );
+
+    // BTF without reasons, and a list of them in tracefs.
+    let none = files.write("none", &Encoder::new().finish());
+    let resolver = Resolver::builder()
+        .vmlinux(none)
+        .format(&format)
+        .build()
+        .unwrap();
+    assert_eq!(resolver.reason(3).name(), Some("NO_SOCKET"));
+
+    // A module's alone is no kernel's, and no other kernel's either.
+    let error = Resolver::from_btf_file(&split).unwrap_err();
+    assert!(
+        format!("{error:#}").contains("does not stand alone"),
+        "{error:#}"
+    );
+    let missing = files.0.join("missing");
+    for builder in [
+        Resolver::builder().vmlinux(&missing),
+        Resolver::builder().format(&missing),
+        Resolver::builder().modules_in(&missing),
+        Resolver::builder().module(&missing),
+    ] {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("missing`"), "{error}");
+    }
+}
+
+/// The text of a `format` file with this list.
+fn print_fmt(symbols: &[(u32, &str)]) -> String {
+    let list: Vec<String> = symbols
+        .iter()
+        .map(|(raw, name)| format!("{{ {raw}, \"{name}\" }}"))
+        .collect();
+    format!(
+        "name: kfree_skb\nID: 1\nformat:\n\nprint fmt: \"reason: %s\", __print_symbolic(REC->reason, {})\n",
+        list.join(", ")
+    )
+}
+
+#[test]
+fn disagreement_with_print_fmt_is_told() {
+    let resolver = Resolver::from_btf_bytes(&kernel(false)).unwrap();
+    let good = print_fmt(&[(2, "NOT_SPECIFIED"), (3, "NO_SOCKET"), (4, "MAX")]);
+    assert_eq!(resolver.check_format(&good).unwrap(), []);
+    let moved = print_fmt(&[(2, "NOT_SPECIFIED"), (4, "NO_SOCKET"), (5, "MAX")]);
+    let found: Vec<String> = resolver
+        .check_format(&moved)
+        .unwrap()
+        .iter()
+        .map(Disagreement::to_string)
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "3 is NO_SOCKET here and nothing in print fmt",
+            "4 is nothing here and NO_SOCKET in print fmt"
+        ]
+    );
+    // A kernel without reasons says nothing to compare with.
+    let none = "name: kfree_skb\nprint fmt: \"skbaddr=%p\", REC->skbaddr\n";
+    assert_eq!(resolver.check_format(none).unwrap(), []);
+}
+
+#[test]
+fn what_the_kernel_says_of_itself_agrees() {
+    let resolver = Resolver::from_kernel().unwrap();
+    match resolver.check() {
+        Ok(found) => assert_eq!(found, []),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            println!("skipped: {e:#}");
+        }
+        Err(e) => panic!("{e:#}"),
+    }
+}
+
+/// Names as kernels have them, and as they should not be.
+fn name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "SKB_DROP_REASON_[A-Z][A-Z0-9_]{0,12}",
+        1 => "_{0,3}[A-Z]{1,3}_DROP_[A-Z]{1,4}(_MAX)?",
+        1 => prop_oneof![
+            Just("SKB_DROP_REASON_MAX"),
+            Just("SKB_DROP_REASON_SUBSYS_MASK"),
+            Just("SKB_DROP_REASON_"),
+            Just("___"),
+        ].prop_map(str::to_owned),
+        1 => "[^\0\"]{0,12}",
+    ]
+}
+
+/// Values close to each other, of subsystems, of 32 and of 64 bits, and negative ones.
+fn value() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        4 => 0..200u64,
+        2 => 0x1_0000..0x1_0010u64,
+        1 => any::<u32>().prop_map(u64::from),
+        1 => any::<u64>(),
+        1 => Just(-1i32 as u32 as u64),
+    ]
+}
+
+/// The ways in which a name may be shown: whole, without a prefix, without underscores in front.
+fn spellings(name: &str) -> [&str; 4] {
+    [
+        name,
+        name.strip_prefix("SKB_DROP_REASON_").unwrap_or(name),
+        name.strip_prefix("SKB_").unwrap_or(name),
+        name.trim_start_matches('_'),
+    ]
+}
+
+/// Whether a name leaves no doubt: a reason of the core, and no marker.
+fn is_plain(name: &str) -> bool {
+    name.strip_prefix("SKB_DROP_REASON_").is_some_and(|rest| {
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        !["", "MAX", "SUBSYS_MASK"].contains(&rest) && rest.bytes().all(good)
+    })
+}
+
+/// What was encoded, or a number; never a neighbour. And what leaves no doubt is named.
+fn assert_named_as_encoded(resolver: &Resolver, encoded: &[(String, u64)], must: bool) {
+    for reason in resolver.reasons() {
+        let raw = u64::from(reason.raw().unwrap());
+        let name = reason.name().unwrap();
+        let of_value = encoded.iter().filter(|(_, value)| *value == raw);
+        let mut spelled = of_value.flat_map(|(name, _)| spellings(name));
+        assert!(spelled.any(|spelling| spelling == name), "{raw} is {name}");
+        assert!(!["MAX", "SUBSYS_MASK"].contains(&name), "{raw} is {name}");
+    }
+    for (name, value) in encoded {
+        let Ok(raw) = u32::try_from(*value) else {
+            continue;
+        };
+        if must && is_plain(name) {
+            assert!(resolver.reason(raw).name().is_some(), "{raw} is {name}");
+        }
+        for neighbour in [raw.wrapping_sub(1), raw.wrapping_add(1)] {
+            if !encoded
+                .iter()
+                .any(|(_, value)| *value == u64::from(neighbour))
+            {
+                assert_eq!(resolver.reason(neighbour).name(), None);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_enum_in_btf_gives_what_it_says(
+        core in prop::collection::vec((name(), value()), 0..60),
+        other in prop::collection::vec((name(), value()), 0..20),
+        wide: bool,
+        big_endian: bool,
+        mask in prop_oneof![Just(None), Just(Some(0xffff_0000u32)), any::<u32>().prop_map(Some)],
+    ) {
+        let mut btf = Encoder::new();
+        btf.big_endian = big_endian;
+        let mut core = core;
+        if let Some(mask) = mask {
+            core.push((MASK.0.to_owned(), mask.into()));
+        }
+        if !wide {
+            core.iter_mut().for_each(|(_, value)| *value = u64::from(*value as u32));
+        }
+        if wide {
+            let values: Vec<_> = core.iter().map(|(name, value)| (&**name, *value)).collect();
+            btf.enumeration64("skb_drop_reason", &values);
+        } else {
+            let values: Vec<_> = core.iter().map(|(name, value)| (&**name, *value as u32)).collect();
+            btf.enumeration("skb_drop_reason", &values);
+        }
+        let values: Vec<_> = other.iter().map(|(name, value)| (&**name, *value)).collect();
+        btf.enumeration64("any_drop_reason", &values);
+        let resolver = Resolver::from_btf_bytes(&btf.finish()).unwrap();
+        let must = core.clone();
+        let both: Vec<_> = core.into_iter().chain(other).collect();
+        assert_named_as_encoded(&resolver, &both, false);
+        for (name, value) in must {
+            if let Ok(raw) = u32::try_from(value) && is_plain(&name) {
+                prop_assert!(resolver.reason(raw).name().is_some(), "{} is {}", raw, name);
+            }
+        }
+    }
+
+    #[test]
+    fn any_list_in_print_fmt_gives_what_it_says(
+        symbols in prop::collection::vec((name(), 0..300u32), 0..60),
+    ) {
+        let symbols: Vec<_> = symbols.into_iter().map(|(name, raw)| (name.replace('\n', " "), raw)).collect();
+        let list: Vec<_> = symbols.iter().map(|(name, raw)| (*raw, &**name)).collect();
+        let resolver = Resolver::from_format(&print_fmt(&list)).unwrap();
+        let encoded: Vec<_> = symbols.into_iter().map(|(name, raw)| (name, raw.into())).collect();
+        assert_named_as_encoded(&resolver, &encoded, true);
+    }
 }

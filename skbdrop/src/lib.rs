@@ -12,7 +12,7 @@ mod error;
 mod event;
 mod monitor;
 mod pipeline;
-mod reason;
+pub mod reason;
 mod resolve;
 mod stats;
 mod stream;
@@ -28,8 +28,7 @@ pub use event::{
     BackendKind, DropEvent, Endpoint, EtherType, IpProtocol, Layer, Location, NetNs, Origin, Packet,
 };
 pub use monitor::{Builder, Iter, Monitor};
-pub use reason::{DropReason, Subsystem};
-pub use resolve::Resolver;
+pub use reason::{DropReason, Resolver, Subsystem};
 pub use stats::Stats;
 pub use support::{Report, Support, support};
 pub use symbols::{Symbol, Symbols};

@@ -6,14 +6,11 @@ use crate::{
     backend::{Reason, Record},
     clock::Clock,
     event::Headers,
+    reason::{NameSource, Named},
     symbols::Locations,
 };
 use bytes::{Bytes, BytesMut};
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc};
 
 /// Packets' bytes are cut from blocks of this many, so that an event needs no allocation of its
 /// own. A block lives as long as the last event that holds a part of it.
@@ -21,17 +18,14 @@ const BLOCK: usize = 64 * 1024;
 /// Names of tasks and interfaces that are remembered; past it all are forgotten and learnt anew.
 const MAX_NAMES: usize = 4096;
 
-/// How often modules are looked at for a number without a name: it costs some milliseconds.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
-
 /// Looks up what a record only has numbers for.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     resolver: Resolver,
     locations: Locations,
     names: HashMap<Box<[u8]>, Arc<str>>,
-    /// When the resolver last looked for new modules.
-    refreshed: Option<Instant>,
+    /// Reasons that came by name and that the resolver knows, so no more than there are.
+    told: HashMap<Box<str>, Arc<Named>>,
     block: BytesMut,
     clock: Clock,
 }
@@ -42,7 +36,7 @@ impl Pipeline {
             resolver,
             locations,
             names: HashMap::new(),
-            refreshed: None,
+            told: HashMap::new(),
             block: BytesMut::new(),
             clock: Clock::now(),
         }
@@ -116,22 +110,8 @@ impl Pipeline {
 
     fn reason(&mut self, reason: Reason<'_>) -> DropReason {
         match reason {
-            Reason::Number(raw) => {
-                let reason = self.resolver.reason(raw);
-                if reason.name().is_some() || !self.refresh() {
-                    return reason;
-                }
-                self.resolver.reason(raw)
-            }
-            Reason::Name(name) => {
-                let known = self.resolver.number(name);
-                let raw = match known {
-                    None if self.refresh() => self.resolver.number(name),
-                    known => known,
-                };
-                let subsystem = raw.and_then(|raw| self.resolver.reason(raw).subsystem().cloned());
-                DropReason::new(None, Some(self.name(name.as_bytes())), subsystem)
-            }
+            Reason::Number(raw) => self.resolver.resolve(raw),
+            Reason::Name(name) => DropReason::named(None, self.told(name)),
             Reason::Known {
                 raw,
                 name,
@@ -141,21 +121,37 @@ impl Pipeline {
                     number: None,
                     name: Some(self.name(name.as_bytes())),
                 });
-                DropReason::new(raw, name.map(|name| self.name(name.as_bytes())), subsystem)
+                let Some(name) = name else {
+                    return DropReason::unnamed(raw, subsystem);
+                };
+                let named = Named {
+                    name: self.name(name.as_bytes()),
+                    subsystem,
+                    source: NameSource::BACKEND,
+                };
+                DropReason::named(raw, named.into())
             }
         }
     }
 
-    /// A number without a name may be one of a module that was loaded since. Says whether anything
-    /// was read.
-    fn refresh(&mut self) -> bool {
-        let due = self
-            .refreshed
-            .is_none_or(|last| last.elapsed() >= REFRESH_INTERVAL);
-        if due {
-            self.refreshed = Some(Instant::now());
+    /// A reason that the backend gave by name. The resolver only adds its subsystem.
+    fn told(&mut self, name: &str) -> Arc<Named> {
+        if let Some(named) = self.told.get(name) {
+            return Arc::clone(named);
         }
-        due && self.resolver.refresh()
+        let known = self.resolver.find(name);
+        let subsystem = known.and_then(|known| known.subsystem.clone());
+        let is_final = known.is_some();
+        let named = Arc::new(Named {
+            name: self.name(name.as_bytes()),
+            subsystem,
+            source: NameSource::BACKEND,
+        });
+        // Of a name that the resolver does not know yet it may know more later.
+        if is_final {
+            self.told.insert(name.into(), Arc::clone(&named));
+        }
+        named
     }
 
     fn copy(&mut self, packet: &[u8]) -> Bytes {

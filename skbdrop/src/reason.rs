@@ -1,8 +1,27 @@
-//! [`DropReason`]: why a packet was dropped, as the running kernel numbers and names it.
+//! Drop reasons: from the number that a kernel passes to its name, and back.
+//!
+//! A number means nothing by itself: `NO_SOCKET` is 2 on Linux 6.1 and 3 on 6.12. [`Resolver`] reads
+//! the names where the kernel in question keeps them, and works without a monitor, for people who only
+//! have a number:
+//!
+//! ```no_run
+//! use skbdrop::reason::Resolver;
+//!
+//! let mut resolver = Resolver::from_kernel()?;
+//! let reason = resolver.resolve(3);
+//! println!("{reason}"); // NO_SOCKET on Linux 6.12, PKT_TOO_SMALL on 6.1
+//! if let Some(source) = reason.source() {
+//!     println!("says {source}"); // the BTF in `/sys/kernel/btf/vmlinux`
+//! }
+//! # Ok::<(), skbdrop::Error>(())
+//! ```
+
+pub use crate::resolve::{Disagreement, Resolver, ResolverBuilder};
 
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    path::Path,
     sync::Arc,
 };
 
@@ -13,13 +32,27 @@ use std::{
 /// reasons by name.
 ///
 /// `Display` gives the name, or the number where no name is known. Two reasons are equal if
-/// number and name are; a reason may be a key of a map.
+/// number and name are; a reason may be a key of a map. A clone allocates nothing.
 #[derive(Clone, Debug)]
 #[doc(alias("skb_drop_reason", "SKB_DROP_REASON"))]
 pub struct DropReason {
     raw: Option<u32>,
-    name: Option<Arc<str>>,
-    subsystem: Option<Subsystem>,
+    meaning: Meaning,
+}
+
+#[derive(Clone, Debug)]
+enum Meaning {
+    Named(Arc<Named>),
+    /// All that is known is what the number's bits say.
+    Unnamed(Option<Subsystem>),
+}
+
+/// All that is known of a reason, shared by the events that have it.
+#[derive(Debug)]
+pub(crate) struct Named {
+    pub(crate) name: Arc<str>,
+    pub(crate) subsystem: Option<Subsystem>,
+    pub(crate) source: NameSource,
 }
 
 /// The part of the kernel that a reason belongs to: `enum skb_drop_reason_subsys`, since
@@ -36,16 +69,44 @@ pub struct Subsystem {
     pub name: Option<Arc<str>>,
 }
 
+/// Where the name of a reason was read. `Display` says it in words.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct NameSource {
+    /// What it was read from.
+    pub kind: NameSourceKind,
+    /// The file; `None` for what was given as bytes or text, or came from a backend.
+    pub file: Option<Arc<Path>>,
+}
+
+/// What a name was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NameSourceKind {
+    /// An enum in the BTF of vmlinux, or of another file that stands alone.
+    Btf,
+    /// An enum in a module's BTF.
+    ModuleBtf,
+    /// The list in the tracepoint's `print fmt`, in tracefs.
+    PrintFmt,
+    /// The backend gave the name itself: `drop_monitor`'s text, a recording, a source from outside of this
+    /// crate.
+    Backend,
+}
+
 impl DropReason {
-    pub(crate) fn new(
-        raw: Option<u32>,
-        name: Option<Arc<str>>,
-        subsystem: Option<Subsystem>,
-    ) -> Self {
+    /// A number without a name.
+    pub(crate) fn unnamed(raw: Option<u32>, subsystem: Option<Subsystem>) -> Self {
         Self {
             raw,
-            name,
-            subsystem,
+            meaning: Meaning::Unnamed(subsystem),
+        }
+    }
+
+    pub(crate) fn named(raw: Option<u32>, named: Arc<Named>) -> Self {
+        Self {
+            raw,
+            meaning: Meaning::Named(named),
         }
     }
 
@@ -59,20 +120,35 @@ impl DropReason {
     /// `OVS_DROP_LAST_ACTION`. `None` if no source of names knows the number.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        match &self.meaning {
+            Meaning::Named(named) => Some(&named.name),
+            Meaning::Unnamed(_) => None,
+        }
     }
 
     /// The subsystem that the number belongs to. `None` if the kernel has no subsystems
     /// (before Linux 6.4), or the names come from tracefs, which has none.
     #[must_use]
     pub fn subsystem(&self) -> Option<&Subsystem> {
-        self.subsystem.as_ref()
+        match &self.meaning {
+            Meaning::Named(named) => named.subsystem.as_ref(),
+            Meaning::Unnamed(subsystem) => subsystem.as_ref(),
+        }
+    }
+
+    /// Where the name was read; `None` if there is no name.
+    #[must_use]
+    pub fn source(&self) -> Option<&NameSource> {
+        match &self.meaning {
+            Meaning::Named(named) => Some(&named.source),
+            Meaning::Unnamed(_) => None,
+        }
     }
 }
 
 impl PartialEq for DropReason {
     fn eq(&self, other: &Self) -> bool {
-        self.raw == other.raw && self.name == other.name
+        self.raw == other.raw && self.name() == other.name()
     }
 }
 
@@ -81,16 +157,46 @@ impl Eq for DropReason {}
 impl Hash for DropReason {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.raw.hash(state);
-        self.name.hash(state);
+        self.name().hash(state);
     }
 }
 
 impl fmt::Display for DropReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.name, self.raw) {
+        match (self.name(), self.raw) {
             (Some(name), _) => f.pad(name),
             (None, Some(raw)) => f.pad(&raw.to_string()),
             (None, None) => f.pad("?"),
+        }
+    }
+}
+
+impl NameSource {
+    /// The backend's own text.
+    pub(crate) const BACKEND: Self = Self {
+        kind: NameSourceKind::Backend,
+        file: None,
+    };
+
+    pub(crate) fn new(kind: NameSourceKind, file: Option<&Path>) -> Self {
+        Self {
+            kind,
+            file: file.map(Into::into),
+        }
+    }
+}
+
+impl fmt::Display for NameSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            NameSourceKind::Btf => "the BTF",
+            NameSourceKind::ModuleBtf => "the BTF of a module",
+            NameSourceKind::PrintFmt => "the tracepoint's print fmt",
+            NameSourceKind::Backend => "the backend",
+        })?;
+        match &self.file {
+            Some(file) => write!(f, " in `{}`", file.display()),
+            None => Ok(()),
         }
     }
 }

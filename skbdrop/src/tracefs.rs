@@ -13,9 +13,11 @@ const EVENT: &str = "events/skb/kfree_skb";
 /// Where the kernel lists this process's mounts.
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 
-/// The text of the tracepoint's `format` file.
-pub(crate) fn kfree_skb_format() -> Result<String> {
-    read(&mounted_at()?, "format")
+/// The text of the tracepoint's `format` file, and where that is.
+pub(crate) fn kfree_skb_format() -> Result<(String, PathBuf)> {
+    let root = mounted_at()?;
+    let text = read(&root, "format")?;
+    Ok((text, root.join(EVENT).join("format")))
 }
 
 /// Where tracefs is mounted in this process's mount namespace.
@@ -107,9 +109,9 @@ pub(crate) fn reason_symbols(format: &str) -> Result<Vec<(u32, String)>> {
     let mut symbols = Vec::new();
     let mut rest = list.trim_start();
     while let Some(pair) = rest.strip_prefix('{') {
-        let parsed = pair.split_once('}').and_then(|(pair, tail)| {
-            let (number, name) = pair.split_once(',')?;
-            let name = name.trim().strip_prefix('"')?.strip_suffix('"')?;
+        let parsed = pair.split_once(',').and_then(|(number, tail)| {
+            let (name, tail) = tail.trim_start().strip_prefix('"')?.split_once('"')?;
+            let tail = tail.trim_start().strip_prefix('}')?;
             Some((parse_number(number.trim())?, name.to_owned(), tail))
         });
         let Some((number, name, tail)) = parsed else {

@@ -6,6 +6,8 @@ pub struct Encoder {
     types: Vec<u8>,
     strings: Vec<u8>,
     count: u32,
+    /// Bytes of the strings that this BTF is split from.
+    base_strings: u32,
     /// Encode for big-endian machines.
     pub big_endian: bool,
 }
@@ -16,6 +18,16 @@ impl Encoder {
     pub fn new() -> Self {
         Self {
             strings: vec![0],
+            ..Self::default()
+        }
+    }
+
+    /// Empty, little-endian, split from `base`: its own strings count on from there.
+    #[must_use]
+    pub fn split(base: &[u8]) -> Self {
+        let base_strings = u32::from_le_bytes(base[20..24].try_into().unwrap());
+        Self {
+            base_strings,
             ..Self::default()
         }
     }
@@ -33,7 +45,7 @@ impl Encoder {
         if text.is_empty() {
             return 0;
         }
-        let at = self.strings.len() as u32;
+        let at = self.base_strings + self.strings.len() as u32;
         self.strings.extend_from_slice(text.as_bytes());
         self.strings.push(0);
         at

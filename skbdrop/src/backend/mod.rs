@@ -297,12 +297,12 @@ fn open_ebpf(_: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
 
 #[cfg(feature = "perf")]
 fn open_perf(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
-    let format = tracefs::kfree_skb_format()?;
+    let (format, path) = tracefs::kfree_skb_format()?;
     let source = perf::PerfSource::open(settings, &format)?;
     // Without BTF the tracepoint's own list has the names of the core's reasons.
     let resolver = settings
         .resolver()
-        .or_else(|_| Resolver::from_format(&format))?;
+        .or_else(|_| Resolver::from_print_fmt(&format, Some(&path)))?;
     Ok((Box::new(source), resolver))
 }
 

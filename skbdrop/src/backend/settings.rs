@@ -42,11 +42,10 @@ impl Settings {
 
     /// Names from these types.
     pub(crate) fn resolver(&self) -> Result<Resolver> {
-        let resolver = Resolver::from_types(self.types()?)?;
-        Ok(if self.has_kernel_btf() {
-            resolver.follow_kernel()
-        } else {
-            resolver
-        })
+        let types = self.types()?;
+        match &self.btf_file {
+            Some(file) => Resolver::from_types(types, Some(file)),
+            None => Resolver::from_kernel_types(types),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What the pruned BTF says about drops, read through `btf-rs`. The only file that names it.
 
-use super::prune::{Pruned, prune, prune_split};
+use super::prune::{Pruned, prune, prune_module};
 use crate::{Error, Result};
 use btf_rs::{Btf, BtfType, Member, Type};
 use std::fmt;
@@ -53,9 +53,9 @@ impl DropTypes {
         Self::read(&prune(raw)?)
     }
 
-    /// Reads a module's raw BTF, split from `base`; its enums alone.
+    /// Reads a module's raw BTF, split from `base` or alone; its enums alone.
     pub(crate) fn parse_module(raw: &[u8], base: &[u8]) -> Result<Self> {
-        Self::read(&prune_split(raw, base)?)
+        Self::read(&prune_module(raw, base)?)
     }
 
     fn read(pruned: &Pruned) -> Result<Self> {

@@ -14,12 +14,18 @@ pub use prune::{Pruned, prune};
 
 use crate::{Error, Result, sys};
 use object::{Object as _, ObjectSection as _};
-use std::{collections::HashSet, ffi::OsString, fs, path::Path};
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    fs,
+    os::unix::fs::DirEntryExt as _,
+    path::{Path, PathBuf},
+};
 
 /// Where the running kernel shows its BTF, since Linux 5.4 with `CONFIG_DEBUG_INFO_BTF`.
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Where it shows its modules' beside it, since Linux 5.11.
-const MODULES: &str = "/sys/kernel/btf";
+pub(crate) const MODULES: &str = "/sys/kernel/btf";
 
 /// Reads the running kernel's BTF. The file is mapped where the kernel can (since 6.16),
 /// else copied.
@@ -44,43 +50,89 @@ fn with_kernel_btf<T>(read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
     read(&bytes)
 }
 
-/// Reads the enums of those of the running kernel's modules that are not in `seen` yet, and puts them
-/// there. What cannot be read is passed over: it costs only its own names.
-pub(crate) fn new_module_enums(seen: &mut HashSet<OsString>) -> Vec<EnumFacts> {
-    let Ok(folder) = fs::read_dir(MODULES) else {
+/// Modules whose BTF was read, each by its file's name and number: a module that is loaded again has another file.
+#[derive(Debug, Default)]
+pub(crate) struct SeenModules(HashSet<(OsString, u64)>);
+
+/// Reads the enums of those modules in `folder` that were not seen yet, each with its file. `base` is the BTF that
+/// theirs is split from. What cannot be read is passed over: it costs only its own names.
+pub(crate) fn new_module_enums(
+    folder: &Path,
+    base: &Path,
+    seen: &mut SeenModules,
+) -> Vec<(PathBuf, Vec<EnumFacts>)> {
+    let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
-    let names = folder.filter_map(|entry| Some(entry.ok()?.file_name()));
-    let new: Vec<OsString> = names
-        .filter(|name| name != "vmlinux" && !seen.contains(name))
+    let files = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        Some((entry.file_name(), entry.ino()))
+    });
+    let new: Vec<_> = files
+        .filter(|file| file.0 != "vmlinux" && !seen.0.contains(file))
         .collect();
     if new.is_empty() {
         return Vec::new();
     }
-    seen.extend(new.iter().cloned());
-    with_kernel_btf(|base| {
-        let enums = |name: &OsString| {
-            let module = fs::read(Path::new(MODULES).join(name)).ok()?;
-            DropTypes::parse_module(&module, base)
-                .and_then(|types| types.enums())
-                .ok()
-        };
-        Ok(new.iter().filter_map(enums).flatten().collect())
+    with_base(base, |base| {
+        let mut found = Vec::new();
+        for file in new {
+            let path = folder.join(&file.0);
+            // A module may go before it is read; one of the same name that comes later is another file.
+            let Ok(module) = fs::read(&path) else {
+                continue;
+            };
+            seen.0.insert(file);
+            let enums = DropTypes::parse_module(&module, base).and_then(|types| types.enums());
+            match enums {
+                Ok(enums) if !enums.is_empty() => found.push((path, enums)),
+                _ => {}
+            }
+        }
+        Ok(found)
     })
     .unwrap_or_default()
 }
 
+/// Reads the enums of one module's file: raw BTF, or an ELF file with a `.BTF` section.
+pub(crate) fn module_enums(path: &Path, base: &Path) -> Result<Vec<EnumFacts>> {
+    let bytes = read(path)?;
+    with_base(base, |base| {
+        raw_btf(&bytes)
+            .and_then(|raw| DropTypes::parse_module(raw, base)?.enums())
+            .map_err(|e| in_file(path, e))
+    })
+}
+
+/// Calls `use_base` with the raw BTF in `path`.
+fn with_base<T>(path: &Path, use_base: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
+    if path == Path::new(KERNEL_BTF) {
+        return with_kernel_btf(use_base);
+    }
+    let bytes = read(path)?;
+    use_base(raw_btf(&bytes).map_err(|e| in_file(path, e))?)
+}
+
 /// Reads BTF from a file: raw BTF, or an ELF file (vmlinux) with a `.BTF` section.
 pub(crate) fn from_file(path: &Path) -> Result<DropTypes> {
-    let bytes = fs::read(path)
-        .map_err(|e| Error::io(format!("cannot read the BTF file `{}`", path.display()), e))?;
+    let bytes = read(path)?;
     from_bytes(&bytes).map_err(|e| in_file(path, e))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path)
+        .map_err(|e| Error::io(format!("cannot read the BTF file `{}`", path.display()), e))
 }
 
 /// Reads BTF from bytes: raw BTF, or an ELF file with a `.BTF` section.
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<DropTypes> {
+    DropTypes::parse(raw_btf(bytes)?)
+}
+
+/// The raw BTF in the bytes of a file.
+fn raw_btf(bytes: &[u8]) -> Result<&[u8]> {
     if !bytes.starts_with(b"\x7fELF") {
-        return DropTypes::parse(bytes);
+        return Ok(bytes);
     }
     let elf = object::File::parse(bytes)
         .map_err(|e| Error::invalid_data("cannot parse the ELF file").caused_by(e))?;
@@ -89,10 +141,9 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<DropTypes> {
             "the ELF file has no `.BTF` section (a kernel without CONFIG_DEBUG_INFO_BTF?)",
         )
     })?;
-    let data = section.data().map_err(|e| {
-        Error::invalid_data("cannot read the ELF file's `.BTF` section").caused_by(e)
-    })?;
-    DropTypes::parse(data)
+    section
+        .data()
+        .map_err(|e| Error::invalid_data("cannot read the ELF file's `.BTF` section").caused_by(e))
 }
 
 fn in_file(path: &Path, error: Error) -> Error {

@@ -72,8 +72,12 @@ pub fn prune(btf: &[u8]) -> Result<Pruned> {
     copy(&Original::index(btf, None)?)
 }
 
-/// The same for the enums of a module, whose BTF refers to strings of vmlinux's, `base`.
-pub(super) fn prune_split(btf: &[u8], base: &[u8]) -> Result<Pruned> {
+/// The same for the enums of a module, whose BTF refers to strings of vmlinux's, `base`; also if it was pruned before
+/// and stands alone.
+pub(super) fn prune_module(btf: &[u8], base: &[u8]) -> Result<Pruned> {
+    if Original::sections(btf)?.stands_alone() {
+        return prune(btf);
+    }
     copy(&Original::index(btf, Some(&Original::sections(base)?))?)
 }
 
@@ -115,9 +119,17 @@ struct Original<'a> {
 impl<'a> Original<'a> {
     fn index(btf: &'a [u8], base: Option<&Self>) -> Result<Self> {
         let mut original = Self::sections(btf)?;
-        if let Some(base) = base {
-            original.base_strings = base.strings;
-            original.split = true;
+        match base {
+            Some(base) => {
+                original.base_strings = base.strings;
+                original.split = true;
+            }
+            None if !original.stands_alone() => {
+                return Err(Error::invalid_data(
+                    "this BTF does not stand alone: a module's is to be read with that of its kernel",
+                ));
+            }
+            None => {}
         }
         original.scan()?;
         Ok(original)
@@ -169,6 +181,11 @@ impl<'a> Original<'a> {
             roots: Vec::new(),
             tracepoint: None,
         })
+    }
+
+    /// Where strings begin with the empty one, as the kernel asks of BTF that is not split from another.
+    fn stands_alone(&self) -> bool {
+        self.strings.first() == Some(&0)
     }
 
     fn scan(&mut self) -> Result<()> {
