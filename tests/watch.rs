@@ -3,38 +3,14 @@
 
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
     process::{Command, Output},
 };
 
 fn watch(arguments: &[&str]) -> Output {
-    Command::new(built_example())
+    Command::new(support::example("watch"))
         .args(arguments)
         .output()
         .unwrap()
-}
-
-/// The example's program; built here, since cargo builds no other package's examples for a test.
-fn built_example() -> PathBuf {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
-    let built = Command::new(env!("CARGO"))
-        .current_dir(&root)
-        .args([
-            "build",
-            "--quiet",
-            "-p",
-            "skbdrop-examples",
-            "--example",
-            "watch",
-        ])
-        .status()
-        .unwrap();
-    assert!(built.success());
-    let mut target = std::env::current_exe().unwrap();
-    // target/<profile>/deps/<test>
-    target.pop();
-    target.pop();
-    target.join("examples/watch")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -115,7 +91,7 @@ fn json_is_an_object_a_line_with_the_promised_keys() {
 #[test]
 #[ignore = "needs root to load eBPF: cargo xtask test"]
 fn a_reader_that_leaves_ends_it() {
-    let program = built_example();
+    let program = support::example("watch");
     let line = format!("{} --demo | head -n 1", program.display());
     let output = Command::new("timeout")
         .args(["30", "sh", "-c", &line])
@@ -143,7 +119,7 @@ fn what_is_not_there_is_said() {
 #[ignore = "needs root to load eBPF: cargo xtask test"]
 fn what_is_queued_at_the_end_is_shown_or_counted() {
     let netns = support::netns::NetNs::new();
-    let program = built_example();
+    let program = support::example("watch");
     // A reader that is slower than the drops.
     let line = format!(
         "{} --json --seconds 2 2>summary | (sleep 1; cat) | grep -c '\"netns\":{{\"inode\":{}}}'",

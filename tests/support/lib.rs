@@ -12,7 +12,11 @@ pub mod netns;
 pub mod openvswitch;
 
 use skbdrop::{Backend, DropEvent, Monitor};
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 /// How long a drop that was made may take to come out of a monitor.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,6 +30,30 @@ pub fn backends() -> Vec<Backend> {
         .split(',')
         .map(|name| name.parse().expect("a backend"))
         .collect()
+}
+
+/// The program of an example; built here, since cargo builds no other package's examples for a test.
+pub fn example(name: &str) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .current_dir(&root)
+        .args([
+            "build",
+            "--quiet",
+            "-p",
+            "skbdrop-examples",
+            "--example",
+            name,
+        ])
+        .status()
+        .unwrap();
+    assert!(built.success(), "the example {name} does not build");
+    let mut target = std::env::current_exe().unwrap();
+    // target/<profile>/deps/<test>
+    target.pop();
+    target.pop();
+    target.join("examples").join(name)
 }
 
 /// How many datagrams a flood has: `SKBDROP_FLOOD`, by default as many as take a machine some two
