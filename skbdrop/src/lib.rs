@@ -10,6 +10,7 @@ mod btf;
 mod clock;
 mod error;
 mod event;
+mod explain;
 mod monitor;
 mod pipeline;
 pub mod reason;
@@ -27,6 +28,7 @@ pub use error::{Error, ErrorKind};
 pub use event::{
     BackendKind, DropEvent, Endpoint, EtherType, IpProtocol, Layer, Location, NetNs, Origin, Packet,
 };
+pub use explain::{Explanation, explain};
 pub use monitor::{Builder, Iter, Monitor};
 pub use reason::{DropReason, Resolver, Subsystem};
 pub use stats::Stats;

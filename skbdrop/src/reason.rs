@@ -136,6 +136,13 @@ impl DropReason {
         }
     }
 
+    /// What the reason means, what usually causes it and what to look at next, as
+    /// [`explain`](crate::explain()) tells by its name. `None` if it has no name, or there is no text for it.
+    #[must_use]
+    pub fn explain(&self) -> Option<&'static crate::Explanation> {
+        crate::explain(self.name()?)
+    }
+
     /// Where the name was read; `None` if there is no name.
     #[must_use]
     pub fn source(&self) -> Option<&NameSource> {
