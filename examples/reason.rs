@@ -4,6 +4,7 @@
 //! # cargo run --example reason -- 3
 //! 3  NO_SOCKET  CORE
 //!    by the BTF in `/sys/kernel/btf/vmlinux`
+//!    means: Nobody on this host listens for the packet: a UDP port, TCP connection or ping identifier without a socket. …
 //! ```
 
 use skbdrop::{DropReason, Resolver};
@@ -142,6 +143,7 @@ fn explain(resolver: &mut Resolver, asked: &[String]) -> Result<String> {
                     "{raw}  {reason}{}\n   by {source}",
                     subsystem(&reason)
                 );
+                text += &explanation(&reason);
             }
             None => {
                 let _ = writeln!(
@@ -153,6 +155,21 @@ fn explain(resolver: &mut Resolver, asked: &[String]) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+fn explanation(reason: &DropReason) -> String {
+    let Some(explanation) = reason.explain() else {
+        return "   no explanation is known to this version of skbdrop\n".to_owned();
+    };
+    let mut text = format!(
+        "   means: {}\n   causes: {}\n",
+        explanation.meaning(),
+        explanation.causes()
+    );
+    for look_at in explanation.look_at() {
+        let _ = writeln!(text, "   look at: {look_at}");
+    }
+    text
 }
 
 fn number(text: &str) -> Option<u32> {

@@ -39,6 +39,9 @@ fn numbers_and_names_of_another_kernel() {
     ] {
         let (ok, text) = reason(&["--btf", file, asked]);
         assert!(ok && text.starts_with(&by), "{asked}: {text}");
+        for part in ["   means: ", "   causes: ", "   look at: ss -"] {
+            assert!(text.contains(part), "{text}");
+        }
     }
     let (ok, text) = reason(&["--btf", file, "8"]);
     assert!(ok && text.contains("8  has no name"), "{text}");

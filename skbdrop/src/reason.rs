@@ -16,6 +16,7 @@
 //! # Ok::<(), skbdrop::Error>(())
 //! ```
 
+pub use crate::explain::{Explanation, explain};
 pub use crate::resolve::{Disagreement, Resolver, ResolverBuilder};
 
 use std::{
