@@ -40,9 +40,7 @@ impl Kernel {
     /// The present version of the kernel, fetched unless it is in the cache.
     pub(crate) fn fetch(name: &str) -> Result<Self> {
         let suite = Self::suite(name).ok_or_else(|| Self::unknown(name))?;
-        let folder = Suite::open(suite)?.unpacked(PACKAGE)?;
-        let kernel = Self::find(&folder)
-            .ok_or_else(|| format!("no kernel and modules in `{}`", folder.display()))?;
+        let kernel = Self::package(suite, PACKAGE)?;
         let version = kernel.release();
         if name != "newest" && !version.starts_with(&format!("{name}.")) {
             return Err(format!("{suite} has kernel {version}, not {name}"));
@@ -50,6 +48,14 @@ impl Kernel {
         // Once here rather than at each boot.
         modules::unpack_in_place(&kernel.modules)?;
         Ok(kernel)
+    }
+
+    /// The kernel of any package in any suite, fetched unless it is in the cache. Its modules are packed
+    /// as the package has them.
+    pub(crate) fn package(suite: &str, package: &str) -> Result<Self> {
+        let folder = Suite::open(suite)?.unpacked(package)?;
+        Self::find(&folder)
+            .ok_or_else(|| format!("no kernel and modules in `{}`", folder.display()))
     }
 
     /// The kernel, if its present version is in the cache; fetches nothing.
