@@ -265,7 +265,7 @@ fn subsystems_are_the_kernels() {
             .collect();
         assert_eq!(named, expected, "{}", kernel.release);
         for number in kernel.expected().into_keys() {
-            let subsystem = resolver.reason(number).subsystem().map(name).flatten();
+            let subsystem = resolver.reason(number).subsystem().and_then(name);
             let expected = expected.get(&(number >> SUBSYSTEM.trailing_zeros()));
             assert_eq!(
                 subsystem.as_deref(),

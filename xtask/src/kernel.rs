@@ -40,7 +40,8 @@ impl Kernel {
     /// The present version of the kernel, fetched unless it is in the cache.
     pub(crate) fn fetch(name: &str) -> Result<Self> {
         let suite = Self::suite(name).ok_or_else(|| Self::unknown(name))?;
-        let kernel = Self::package(suite, PACKAGE)?;
+        let folder = Suite::open(suite)?.unpacked(PACKAGE)?;
+        let kernel = Self::whole(&folder)?;
         let version = kernel.release();
         if name != "newest" && !version.starts_with(&format!("{name}.")) {
             return Err(format!("{suite} has kernel {version}, not {name}"));
@@ -51,11 +52,13 @@ impl Kernel {
     }
 
     /// The kernel of any package in any suite, fetched unless it is in the cache. Its modules are packed
-    /// as the package has them.
+    /// as the package has them; an old one may have none.
     pub(crate) fn package(suite: &str, package: &str) -> Result<Self> {
-        let folder = Suite::open(suite)?.unpacked(package)?;
-        Self::find(&folder)
-            .ok_or_else(|| format!("no kernel and modules in `{}`", folder.display()))
+        Self::whole(&Suite::open(suite)?.unpacked_without_gone(package)?)
+    }
+
+    fn whole(folder: &Path) -> Result<Self> {
+        Self::find(folder).ok_or_else(|| format!("no kernel and modules in `{}`", folder.display()))
     }
 
     /// The kernel, if its present version is in the cache; fetches nothing.

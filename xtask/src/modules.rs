@@ -322,6 +322,23 @@ mod tests {
     }
 
     #[test]
+    fn a_module_is_found_by_its_name_packed_or_not() {
+        let folder = host::TemporaryFolder::new("modules").unwrap();
+        let at = |path: &str| folder.path().join(path);
+        fs::create_dir(at("net")).unwrap();
+        for path in ["net/nf-nat.ko.xz", "crc32c_generic.ko", "modules.order"] {
+            host::write(&at(path), b"").unwrap();
+        }
+        let expected = [
+            ("crc32c_generic".to_owned(), at("crc32c_generic.ko")),
+            ("nf_nat".to_owned(), at("net/nf-nat.ko.xz")),
+        ];
+        assert_eq!(by_name(folder.path()).unwrap(), BTreeMap::from(expected));
+        let missing = Modules::read_only(folder.path(), &["nosuch".to_owned()]);
+        assert!(missing.unwrap_err().starts_with("no module `nosuch`"));
+    }
+
+    #[test]
     fn sizes_are_a_column_of_the_listing() {
         let listing = "name\ta.ko.xz\nfile\t1\t1\t24116\t113390\t0.213\tCRC32\t0\n\
             name\tb.ko.xz\nfile\t1\t1\t45336\t220151\t0.206\tCRC32\t0\n\
