@@ -8,7 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use support::btf;
+use support::btf::Encoder;
 
 /// The low half of a number counts within a subsystem, on every kernel recorded. Written here, for the
 /// library reads it from the kernel.
@@ -87,11 +87,12 @@ impl Kernel {
 
     /// The resolver of this kernel with its modules loaded.
     fn resolver(&self) -> Resolver {
-        let mut whole = self.read("vmlinux.btf");
+        let at = |file: &str| self.folder.join(file);
+        let mut builder = Resolver::builder().vmlinux(at("vmlinux.btf"));
         for module in self.modules() {
-            whole = btf::joined(&whole, &self.read(&format!("{module}.btf")));
+            builder = builder.module(at(&format!("{module}.btf")));
         }
-        Resolver::from_btf_bytes(&whole).unwrap()
+        builder.build().unwrap()
     }
 
     fn core(&self) -> impl Iterator<Item = &Enumerator> {
@@ -363,33 +364,27 @@ fn pruned_btf_stands_alone() {
 
 #[test]
 fn a_modules_btf_is_read_with_its_kernels() {
-    // Its strings count on from those of the kernel's, which it has no second time.
-    let mut kernel = btf::Encoder::new();
-    kernel.enumeration("other", &[("OWN_DROP_TWO", 7)]);
-    kernel.enumeration(
-        "skb_drop_reason",
-        &[("SKB_DROP_REASON_SUBSYS_MASK", SUBSYSTEM)],
-    );
-    let mut module = btf::Encoder::split_from(&kernel);
+    let mut kernel = Encoder::new();
+    kernel.enumeration("unrelated", &[("A_STRING_OF_THE_KERNEL_THAT_IS_LONG", 1)]);
+    let kernel = kernel.finish();
+    let mut module = Encoder::split(&kernel);
     module.typedef("own", 1);
-    module.enumeration(
-        "own_drop_reason",
-        &[("OWN_DROP_ONE", 0x2_0001), ("OWN_DROP_TWO", 0x2_0002)],
-    );
-    let (kernel, module) = (kernel.finish(), module.finish());
+    module.enumeration("own_drop_reason", &[("OWN_DROP_ONE", 0x2_0001)]);
+    let module = module.finish();
 
     let pruned = skbdrop::prune_module_btf(&module, &kernel).unwrap();
     assert_eq!(pruned.tracepoint_id, None);
-    let resolver = Resolver::from_btf_bytes(&btf::joined(&kernel, &pruned.bytes)).unwrap();
-    assert_eq!(resolver.reason(0x2_0001).name(), Some("OWN_DROP_ONE"));
-    assert_eq!(resolver.reason(0x2_0002).name(), Some("OWN_DROP_TWO"));
+    // It stands alone now, as this does.
+    let mut alone = Encoder::new();
+    alone.enumeration("own_drop_reason", &[("OWN_DROP_ONE", 0x2_0001)]);
+    assert_eq!(pruned.bytes, alone.finish());
 
     for (btf, base) in [
         (&module[..20], &kernel[..]),
         (&module, &kernel[..20]),
         (&module, b"no BTF, and longer than a header"),
-        // Strings of a base that is not there.
-        (&module, &btf::Encoder::new().finish()),
+        // Its strings are not where they would be with this base.
+        (&module, &Encoder::new().finish()),
     ] {
         let error = skbdrop::prune_module_btf(btf, base).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidData);

@@ -8,6 +8,7 @@ use crate::{
     modules,
 };
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -36,22 +37,26 @@ pub(crate) fn run(kernels: &[&str]) -> Result {
         if name == "running" {
             run_command(host::with_tracefs(&recorder).arg(&fixtures))?;
         } else {
-            in_guest(fetch(name)?, &recorder, &fixtures)?;
+            let (image, modules) = fetch(name)?;
+            in_guest(image, modules, &recorder, &fixtures)?;
         }
     }
     Ok(())
 }
 
-fn fetch(name: &str) -> Result<Kernel> {
+/// A kernel's image, and its modules if they are there.
+fn fetch(name: &str) -> Result<(PathBuf, Option<PathBuf>)> {
     match name.split_once('/') {
         Some((suite, package)) => Kernel::package(suite, package),
-        None => Kernel::fetch(name),
+        None => Kernel::fetch(name).map(|kernel| (kernel.image, Some(kernel.modules))),
     }
 }
 
 /// Boots the kernel, and takes what the recorder writes there out of the guest as an archive.
-fn in_guest(kernel: Kernel, recorder: &Path, fixtures: &Path) -> Result {
-    let there = modules::by_name(&kernel.modules)?;
+fn in_guest(image: PathBuf, folder: Option<PathBuf>, recorder: &Path, fixtures: &Path) -> Result {
+    let there = folder
+        .as_deref()
+        .map_or(Ok(BTreeMap::new()), modules::by_name)?;
     let modules = MODULES.iter().filter(|&&module| there.contains_key(module));
     let modules: Vec<String> = modules.map(|&module| module.to_owned()).collect();
     let script = if modules.is_empty() {
@@ -59,14 +64,9 @@ fn in_guest(kernel: Kernel, recorder: &Path, fixtures: &Path) -> Result {
     } else {
         format!("modprobe -a {} && {RECORD}", modules.join(" "))
     };
-    let mut guest = Guest::new(
-        kernel.image,
-        ["sh", "-c", &script].map(str::to_owned).to_vec(),
-    );
-    if !modules.is_empty() {
-        guest.modules = Some(kernel.modules);
-        guest.only_modules = modules;
-    }
+    let mut guest = Guest::new(image, ["sh", "-c", &script].map(str::to_owned).to_vec());
+    guest.modules = folder.filter(|_| !modules.is_empty());
+    guest.only_modules = modules;
     guest.timeout = TIMEOUT;
     let bpftool = host::program(BPFTOOL).ok_or("`bpftool` is not on the path")?;
     for (program, place) in [

@@ -83,6 +83,7 @@ pub(crate) fn with_present_parts(
             }
             match find(&name, Some(&version)) {
                 Ok(package) => found.push(package),
+                Err(name) if missing.contains(&name) => {}
                 Err(name) => missing.push(name),
             }
         }
