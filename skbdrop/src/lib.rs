@@ -23,7 +23,7 @@ mod sys;
 mod tracefs;
 
 pub use backend::Backend;
-pub use btf::{Pruned, prune as prune_btf};
+pub use btf::{Pruned, prune as prune_btf, prune_module as prune_module_btf};
 pub use error::{Error, ErrorKind};
 pub use event::{
     BackendKind, DropEvent, Endpoint, EtherType, IpProtocol, Layer, Location, NetNs, Origin, Packet,

@@ -49,14 +49,43 @@ impl Suite {
     /// Unpacks the package `name` and its parts into a folder of the cache, and gives the folder.
     /// What is there already is not fetched again.
     pub(crate) fn unpacked(&mut self, name: &str) -> Result<PathBuf> {
-        match self.unpack(name) {
+        self.unpacked_by(|suite| {
+            let packages = packages::with_parts(&suite.index, name);
+            let packages = packages.map_err(|name| suite.no_package(&name))?;
+            let folder = Self::folder(&suite.name, name, &packages[0].version);
+            suite.unpack(&packages, folder)
+        })
+    }
+
+    /// The same without those parts that the suite no longer has, which are told: a suite keeps some parts
+    /// of an old kernel longer than others.
+    pub(crate) fn unpacked_without_gone(&mut self, name: &str) -> Result<PathBuf> {
+        self.unpacked_by(|suite| {
+            let packages = packages::with_present_parts(&suite.index, name);
+            let (packages, gone) = packages.map_err(|name| suite.no_package(&name))?;
+            let mut folder = Self::folder(&suite.name, name, &packages[0].version);
+            if !gone.is_empty() {
+                println!("xtask: {} no longer has {}", suite.name, gone.join(", "));
+                // Not whole, so under another name.
+                folder.as_mut_os_string().push("_without_gone");
+            }
+            suite.unpack(&packages, folder)
+        })
+    }
+
+    fn unpacked_by(&mut self, unpack: impl Fn(&Self) -> Result<PathBuf>) -> Result<PathBuf> {
+        match unpack(self) {
             // The mirror may have moved on since the index was read.
             Err(_) if !self.fresh => {
                 *self = Self::fetch(&self.name)??;
-                self.unpack(name)
+                unpack(self)
             }
             result => result,
         }
+    }
+
+    fn no_package(&self, name: &str) -> String {
+        format!("{}: no package `{name}` in the index", self.name)
     }
 
     /// The version of the package `name`, by the cached index alone.
@@ -71,10 +100,7 @@ impl Suite {
         cache().join(name).join(format!("{package}_{version}"))
     }
 
-    fn unpack(&self, name: &str) -> Result<PathBuf> {
-        let packages = packages::with_parts(&self.index, name)
-            .map_err(|name| format!("{}: no package `{name}` in the index", self.name))?;
-        let folder = Self::folder(&self.name, name, &packages[0].version);
+    fn unpack(&self, packages: &[Package], folder: PathBuf) -> Result<PathBuf> {
         if folder.exists() {
             return Ok(folder);
         }

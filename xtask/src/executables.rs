@@ -17,10 +17,24 @@ pub(crate) struct Executable {
 
 /// Builds the crate's tests and programs.
 pub(crate) fn build() -> Result<Vec<Executable>> {
+    build_by(&["test", "--no-run"])
+}
+
+/// Builds one of its programs, and gives the path.
+pub(crate) fn build_program(name: &str) -> Result<PathBuf> {
+    let built = build_by(&["build", "--bin", name])?;
+    let program = built.into_iter().find(|executable| executable.name == name);
+    Ok(program
+        .ok_or_else(|| format!("no program `{name}` was built"))?
+        .path)
+}
+
+fn build_by(arguments: &[&str]) -> Result<Vec<Executable>> {
     // A folder of its own, for the other flags would have everything built anew each time.
     let target = host::workspace().join("target/static");
-    let mut command: Command = cargo(&["test", "--quiet", "--no-run", "-p", "skbdrop-tests"]);
+    let mut command: Command = cargo(arguments);
     command
+        .args(["--quiet", "-p", "skbdrop-tests"])
         .args(["--message-format=json-render-diagnostics"])
         .args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
         .arg(target)

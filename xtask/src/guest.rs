@@ -23,6 +23,8 @@ pub(crate) struct Guest {
     pub(crate) kernel: PathBuf,
     /// A folder with the kernel's modules.
     pub(crate) modules: Option<PathBuf>,
+    /// Names of those that are needed; all of them if there are none.
+    pub(crate) only_modules: Vec<String>,
     /// More words for the kernel's command line.
     pub(crate) append: String,
     /// Files of the host, and where they are in the guest.
@@ -40,6 +42,7 @@ impl Guest {
         Self {
             kernel,
             modules: None,
+            only_modules: Vec::new(),
             append: String::new(),
             files: Vec::new(),
             // Twice the modules of a kernel (packed in the archive, unpacked in the root) and ample.
@@ -86,7 +89,12 @@ impl Guest {
             ldd::add_file(&mut tree, file, place)?;
         }
         if let Some(folder) = &self.modules {
-            Modules::read(folder)?.add_to(&mut tree);
+            let modules = if self.only_modules.is_empty() {
+                Modules::read(folder)?
+            } else {
+                Modules::read_only(folder, &self.only_modules)?
+            };
+            modules.add_to(&mut tree);
         }
         for name in STARTERS {
             if let Some(path) = host::program(name).filter(|_| !tree.has_program(name)) {

@@ -52,6 +52,18 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// A command that sees tracefs: in a mount namespace of its own, which goes with it, so that nothing is
+/// mounted on the system.
+pub(crate) fn with_tracefs(program: &Path) -> Command {
+    let script = "[ -e /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation=private"])
+        .args(["sh", "-ec", script, "sh"])
+        .arg(program);
+    command
+}
+
 fn show(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
     words.extend(

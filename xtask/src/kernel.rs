@@ -52,6 +52,16 @@ impl Kernel {
         Ok(kernel)
     }
 
+    /// The kernel of any package in any suite, fetched unless it is in the cache: its image and its modules,
+    /// packed as the package has them. Of an old kernel the suite may have the image alone.
+    pub(crate) fn package(suite: &str, package: &str) -> Result<(PathBuf, Option<PathBuf>)> {
+        let folder = Suite::open(suite)?.unpacked_without_gone(package)?;
+        let modules = modules::in_package(&folder);
+        let image = image(&folder, modules.as_deref())
+            .ok_or_else(|| format!("no kernel in `{}`", folder.display()))?;
+        Ok((image, modules))
+    }
+
     /// The kernel, if its present version is in the cache; fetches nothing.
     pub(crate) fn cached(suite: &str) -> Option<Self> {
         let version = Suite::cached_version(suite, PACKAGE)?;
@@ -64,18 +74,22 @@ impl Kernel {
         name.to_string_lossy().into_owned()
     }
 
-    /// The kernel in the unpacked packages. Newer ones have everything below `usr`, and the image
-    /// with the modules.
+    /// The kernel in the unpacked packages.
     fn find(folder: &Path) -> Option<Self> {
         let modules = modules::in_package(folder)?;
-        let image = entries(&folder.join("boot"))
-            .chain(entries(&modules))
-            .find(|path| {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                name.starts_with("vmlinuz")
-            })?;
+        let image = image(folder, Some(&modules))?;
         Some(Self { image, modules })
     }
+}
+
+/// The image in the unpacked packages. Newer ones have everything below `usr`, and the image with the modules.
+fn image(folder: &Path, modules: Option<&Path>) -> Option<PathBuf> {
+    entries(&folder.join("boot"))
+        .chain(modules.into_iter().flat_map(entries))
+        .find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("vmlinuz")
+        })
 }
 
 fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {

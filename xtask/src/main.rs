@@ -6,6 +6,7 @@ mod cpio;
 mod deb;
 mod ebpf;
 mod executables;
+mod facts;
 mod guest;
 mod host;
 mod kernel;
@@ -35,6 +36,8 @@ cargo xtask COMMAND
   test --no-install   the same with what is there already
   kernels [NAME]…   run the live tests on other kernels, in QEMU: all, or those named
   kernels --list  the kernels' names, and where in the cache they are
+  facts KERNEL…   record what kernels say of drop reasons, for the resolver's tests: running is this
+                  machine's; others boot in QEMU, by one of the names above or as SUITE/PACKAGE of Debian
   vm --kernel VMLINUZ [OPTION]… -- COMMAND…
                   run a command in another kernel, in QEMU: its output and exit status are ours
 ";
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         ["test"] => test::run_all(true).map(done),
         ["test", "--no-install"] => test::run_all(false).map(done),
         ["kernels", arguments @ ..] => kernels::run(arguments).map(done),
+        ["facts", kernels @ ..] => facts::run(kernels).map(done),
         ["vm", arguments @ ..] => vm::run(arguments),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -35,23 +35,39 @@ impl Modules {
         let mut paths = Vec::new();
         find(folder, &mut paths)?;
         paths.sort();
-        let packed: Vec<&PathBuf> = paths.iter().filter(|path| is_packed(path)).collect();
-        let mut unpacked = unpack(&packed)?.into_iter();
-        let mut modules = Vec::new();
-        for path in &paths {
-            let content = if is_packed(path) {
-                unpacked.next().ok_or("fewer modules unpacked than asked")?
-            } else {
-                host::read(path)?
-            };
-            let below = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
-            modules.push(Module {
-                path: below.trim_end_matches(".xz").to_owned(),
-                info: Info::of(&content)
-                    .ok_or_else(|| format!("`{}` is no kernel module", path.display()))?,
-                content,
-            });
+        Self::of(folder, load(folder, &paths)?)
+    }
+
+    /// Reads those of the modules below `folder` that have these names, and what they need.
+    pub(crate) fn read_only(folder: &Path, names: &[String]) -> Result<Self> {
+        let by_name = by_name(folder)?;
+        if let Some(missing) = names.iter().find(|&name| !by_name.contains_key(name)) {
+            return Err(format!(
+                "no module `{missing}` below `{}`",
+                folder.display()
+            ));
         }
+        let mut wanted: BTreeSet<String> = names.iter().cloned().collect();
+        let mut known = wanted.clone();
+        let mut modules = Vec::new();
+        while !wanted.is_empty() {
+            // What no file provides is built in.
+            let paths: Vec<PathBuf> = wanted
+                .iter()
+                .filter_map(|name| by_name.get(name).cloned())
+                .collect();
+            let loaded = load(folder, &paths)?;
+            let needed = loaded.iter().flat_map(|module| &module.info.depends);
+            wanted = needed
+                .filter(|&name| known.insert(name.clone()))
+                .cloned()
+                .collect();
+            modules.extend(loaded);
+        }
+        Self::of(folder, modules)
+    }
+
+    fn of(folder: &Path, modules: Vec<Module>) -> Result<Self> {
         let version = match modules.first() {
             Some(module) => module.info.version.clone(),
             None => return Err(format!("no .ko or .ko.xz below `{}`", folder.display())),
@@ -119,6 +135,39 @@ impl Modules {
         }
         text
     }
+}
+
+/// The names of the modules below `folder` and where they are.
+pub(crate) fn by_name(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
+    let mut paths = Vec::new();
+    find(folder, &mut paths)?;
+    let named = paths.into_iter().map(|path| {
+        let text = path.to_string_lossy();
+        (name(text.trim_end_matches(".xz")), path)
+    });
+    Ok(named.collect())
+}
+
+/// Reads modules, below `folder`.
+fn load(folder: &Path, paths: &[PathBuf]) -> Result<Vec<Module>> {
+    let packed: Vec<&PathBuf> = paths.iter().filter(|path| is_packed(path)).collect();
+    let mut unpacked = unpack(&packed)?.into_iter();
+    let mut modules = Vec::new();
+    for path in paths {
+        let content = if is_packed(path) {
+            unpacked.next().ok_or("fewer modules unpacked than asked")?
+        } else {
+            host::read(path)?
+        };
+        let below = path.strip_prefix(folder).unwrap_or(path).to_string_lossy();
+        modules.push(Module {
+            path: below.trim_end_matches(".xz").to_owned(),
+            info: Info::of(&content)
+                .ok_or_else(|| format!("`{}` is no kernel module", path.display()))?,
+            content,
+        });
+    }
+    Ok(modules)
 }
 
 /// The folder of modules in an unpacked package.
@@ -270,6 +319,23 @@ mod tests {
         assert!(place("nat.ko") < place("crc.ko"), "{first}");
         assert!(text.contains("net/track.ko: net/defrag-v6.ko\n"), "{text}");
         assert!(text.ends_with("lib/crc.ko:\n"));
+    }
+
+    #[test]
+    fn a_module_is_found_by_its_name_packed_or_not() {
+        let folder = host::TemporaryFolder::new("modules").unwrap();
+        let at = |path: &str| folder.path().join(path);
+        fs::create_dir(at("net")).unwrap();
+        for path in ["net/nf-nat.ko.xz", "crc32c_generic.ko", "modules.order"] {
+            host::write(&at(path), b"").unwrap();
+        }
+        let expected = [
+            ("crc32c_generic".to_owned(), at("crc32c_generic.ko")),
+            ("nf_nat".to_owned(), at("net/nf-nat.ko.xz")),
+        ];
+        assert_eq!(by_name(folder.path()).unwrap(), BTreeMap::from(expected));
+        let missing = Modules::read_only(folder.path(), &["nosuch".to_owned()]);
+        assert!(missing.unwrap_err().starts_with("no module `nosuch`"));
     }
 
     #[test]

@@ -44,6 +44,19 @@ impl Package {
 /// The package `name` in the text of an index, with the parts that it is made of, itself first.
 /// The error is the name of a package that is not there.
 pub(crate) fn with_parts(index: &str, name: &str) -> Result<Vec<Package>, String> {
+    let (found, mut missing) = with_present_parts(index, name)?;
+    match missing.pop() {
+        None => Ok(found),
+        Some(part) => Err(part),
+    }
+}
+
+/// The same with those parts that are there, and the names of those that are not. The error is `name`
+/// itself.
+pub(crate) fn with_present_parts(
+    index: &str,
+    name: &str,
+) -> Result<(Vec<Package>, Vec<String>), String> {
     let find = |name: &str, version: Option<&str>| {
         index
             .split("\n\n")
@@ -57,6 +70,7 @@ pub(crate) fn with_parts(index: &str, name: &str) -> Result<Vec<Package>, String
             .ok_or(name.to_owned())
     };
     let mut found = vec![find(name, None)?];
+    let mut missing = Vec::new();
     let mut next = 0;
     while let Some(package) = found.get(next) {
         let parts: Vec<(String, String)> = package
@@ -64,13 +78,18 @@ pub(crate) fn with_parts(index: &str, name: &str) -> Result<Vec<Package>, String
             .map(|(name, version)| (name.to_owned(), version.to_owned()))
             .collect();
         for (name, version) in parts {
-            if !found.iter().any(|package| package.name == name) {
-                found.push(find(&name, Some(&version))?);
+            if found.iter().any(|package| package.name == name) {
+                continue;
+            }
+            match find(&name, Some(&version)) {
+                Ok(package) => found.push(package),
+                Err(name) if missing.contains(&name) => {}
+                Err(name) => missing.push(name),
             }
         }
         next += 1;
     }
-    Ok(found)
+    Ok((found, missing))
 }
 
 /// The SHA-256 digest that a suite's release file gives for one of its files.
@@ -169,6 +188,9 @@ SHA256: 0003
             with_parts(cut, "linux-base-cloud-amd64"),
             Err("linux-base-7.3.4-cloud-amd64".to_owned())
         );
+        let (found, missing) = with_present_parts(cut, "linux-base-cloud-amd64").unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(missing, ["linux-base-7.3.4-cloud-amd64"]);
     }
 
     #[test]

@@ -112,25 +112,14 @@ pub(crate) fn run_all(install: bool) -> Result {
 /// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system.
 const IN_GUESTS: [&str; 3] = ["netlink", "hardware", "lockdown"];
 
-/// The tests against the running kernel. They share it, so one at a time; they see tracefs, in a
-/// mount namespace of their own that goes with them.
+/// The tests against the running kernel. They share it, so one at a time.
 fn live() -> Result {
-    let script = "[ -e /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing; exec \"$@\"";
     let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let tests = tests_here()?;
     let tests = tests.iter().flat_map(|test| ["--test", test]);
     step(
         "tests against the running kernel",
-        Command::new("unshare")
-            .args([
-                "--mount",
-                "--propagation=private",
-                "sh",
-                "-ec",
-                script,
-                "sh",
-                &cargo,
-            ])
+        host::with_tracefs(Path::new(&cargo))
             .args(["test", "-p", "skbdrop-tests"])
             .args(tests)
             .args(["--", "--include-ignored", "--test-threads=1"])

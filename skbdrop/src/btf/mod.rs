@@ -10,7 +10,7 @@ mod prune;
 #[cfg(feature = "ebpf")]
 pub(crate) use facts::Argument;
 pub(crate) use facts::{DropTypes, EnumFacts};
-pub use prune::{Pruned, prune};
+pub use prune::{Pruned, prune, prune_module};
 
 use crate::{Error, Result, sys};
 use object::{Object as _, ObjectSection as _};

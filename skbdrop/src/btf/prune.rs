@@ -72,9 +72,21 @@ pub fn prune(btf: &[u8]) -> Result<Pruned> {
     copy(&Original::index(btf, None)?)
 }
 
-/// The same for the enums of a module, whose BTF refers to strings of vmlinux's, `base`; also if it was pruned before
-/// and stands alone.
-pub(super) fn prune_module(btf: &[u8], base: &[u8]) -> Result<Pruned> {
+/// Copies the enums of drop reasons out of the raw BTF of a module, which is split from `base`, that of
+/// the kernel it was built for: `/sys/kernel/btf/MODULE` with `/sys/kernel/btf/vmlinux` (since Linux
+/// 5.11), or a `.ko` file's section `.BTF` with its kernel's.
+///
+/// The result stands alone, as that of [`prune_btf`](crate::prune_btf) does. It holds enums only, none
+/// if the module declares no drop reasons; its [`tracepoint_id`](Pruned::tracepoint_id) is `None`.
+/// The part of a reason's number that names the subsystem is told by the kernel's own BTF. What was
+/// pruned before, and stands alone, is taken as it is, whatever the `base`.
+///
+/// # Errors
+///
+/// [`InvalidData`](crate::ErrorKind::InvalidData) if either is not raw BTF, or is truncated, or `btf`
+/// refers to strings that `base` has not. A `base` of another kernel than the module's is not always
+/// found out, and then gives wrong names.
+pub fn prune_module(btf: &[u8], base: &[u8]) -> Result<Pruned> {
     if Original::sections(btf)?.stands_alone() {
         return prune(btf);
     }
