@@ -8,7 +8,7 @@ use skbdrop::{
     reason::{Disagreement, NameSourceKind},
 };
 use std::{fs, path::PathBuf, time::Duration};
-use support::btf::Encoder;
+use support::btf::{Encoder, elf};
 
 const MASK: (&str, u32) = ("SKB_DROP_REASON_SUBSYS_MASK", 0xffff_0000);
 
@@ -229,42 +229,6 @@ fn vmlinux_is_read_by_its_section() {
     let resolver = Resolver::from_btf_file(&path).unwrap();
     assert_eq!(resolver.number("NO_SOCKET"), Some(3));
     std::fs::remove_dir_all(&folder).unwrap();
-}
-
-/// A minimal 64-bit ELF file with `btf` as its section `.BTF`.
-fn elf(btf: &[u8]) -> Vec<u8> {
-    const HEADER: u64 = 64;
-    let names = b"\0.BTF\0.shstrtab\0";
-    let names_at = HEADER + btf.len() as u64;
-    let sections_at = (names_at + names.len() as u64).next_multiple_of(8);
-    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
-    file.resize(16, 0);
-    for half in [1u16, 62] {
-        file.extend_from_slice(&half.to_le_bytes());
-    }
-    file.extend_from_slice(&1u32.to_le_bytes());
-    for word in [0, 0, sections_at] {
-        file.extend_from_slice(&word.to_le_bytes());
-    }
-    file.extend_from_slice(&0u32.to_le_bytes());
-    for half in [HEADER as u16, 0, 0, 64, 3, 2] {
-        file.extend_from_slice(&half.to_le_bytes());
-    }
-    file.extend_from_slice(btf);
-    file.extend_from_slice(names);
-    file.resize(sections_at as usize, 0);
-    for (name, kind, at, len) in [
-        (0u32, 0u32, 0, 0),
-        (1, 1, HEADER, btf.len() as u64),
-        (6, 3, names_at, names.len() as u64),
-    ] {
-        file.extend_from_slice(&name.to_le_bytes());
-        file.extend_from_slice(&kind.to_le_bytes());
-        for word in [0, 0, at, len, 0, 1, 0] {
-            file.extend_from_slice(&word.to_le_bytes());
-        }
-    }
-    file
 }
 
 #[test]

@@ -69,7 +69,10 @@ impl Boot {
         tools: &[(&str, &str)],
     ) -> Result<Report> {
         let command = ["sh", "-c", &self.script()].map(str::to_owned).to_vec();
-        let mut guest = Guest::new(fetched.kernel.image, command);
+        let mut guest = Guest::new(fetched.kernel.image.clone(), command);
+        if self.runs.iter().any(|run| run.test == "vmlinuz") {
+            guest.files.push((fetched.kernel.image, VMLINUZ.to_owned()));
+        }
         guest.modules = Some(fetched.kernel.modules);
         if let Some(module) = fetched.extra {
             guest.files.push((module, EXTRA.to_owned()));
@@ -160,6 +163,9 @@ impl Report {
         self.runs.iter().all(|(_, outcome)| outcome.is_good())
     }
 }
+
+/// Where the image that it was booted from is in the guest, for the test that reads it.
+const VMLINUZ: &str = "/vmlinuz";
 
 /// Where the module of our own is in the guest.
 const EXTRA: &str = "/extra.ko";

@@ -13,21 +13,52 @@ use std::{
 };
 
 /// What runs where.
-const MATRIX: [Boot; 6] = [
+const MATRIX: [Boot; 7] = [
     // No reasons, so what is told of them cannot be tested; and no subsystems before 6.4.
     boot(
         "5.10",
-        &[AGREE, CONTRACT, LIVE_WITHOUT_REASONS, CAPABILITIES, NETLINK],
+        &[
+            AGREE,
+            CONTRACT,
+            LIVE_WITHOUT_REASONS,
+            CAPABILITIES,
+            NETLINK,
+            VMLINUZ,
+        ],
     ),
-    boot("6.1", &[AGREE, CONTRACT, LIVE, CAPABILITIES, NETLINK]),
+    boot(
+        "6.1",
+        &[AGREE, CONTRACT, LIVE, CAPABILITIES, NETLINK, VMLINUZ],
+    ),
     boot(
         "6.12",
-        &[AGREE, OPENVSWITCH, CONTRACT, LIVE, CAPABILITIES, NETLINK],
+        &[
+            AGREE,
+            OPENVSWITCH,
+            CONTRACT,
+            LIVE,
+            CAPABILITIES,
+            NETLINK,
+            VMLINUZ,
+        ],
     ),
     boot(
         "newest",
-        &[AGREE, OPENVSWITCH, CONTRACT, LIVE, CAPABILITIES, NETLINK],
+        &[
+            AGREE,
+            OPENVSWITCH,
+            CONTRACT,
+            LIVE,
+            CAPABILITIES,
+            NETLINK,
+            VMLINUZ,
+        ],
     ),
+    // Debian's next release: none of what it says is recorded here.
+    Boot {
+        modules: &[],
+        ..boot("sid", &[VMLINUZ])
+    },
     Boot {
         append: "lockdown=confidentiality",
         ..boot("6.12", &[LOCKDOWN])
@@ -91,6 +122,12 @@ const LOCKDOWN: Run = Run {
     test: "lockdown",
     filter: &[],
     backends: "ebpf,netlink",
+};
+const VMLINUZ: Run = Run {
+    test: "vmlinuz",
+    filter: &[],
+    // Reads files alone.
+    backends: "",
 };
 const HARDWARE: Run = Run {
     test: "hardware",

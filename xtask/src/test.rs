@@ -17,8 +17,8 @@ const PACKAGES: [&str; 5] = [
     "util-linux",
 ];
 /// Every feature of the library, each of which must build alone.
-const FEATURES: [&str; 7] = [
-    "ebpf", "perf", "netlink", "tokio", "async-io", "serde", "replay",
+const FEATURES: [&str; 8] = [
+    "ebpf", "perf", "netlink", "tokio", "async-io", "serde", "image", "replay",
 ];
 
 pub(crate) fn run_all(install: bool) -> Result {
@@ -109,8 +109,9 @@ pub(crate) fn run_all(install: bool) -> Result {
     kernels::run(&[])
 }
 
-/// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system.
-const IN_GUESTS: [&str; 3] = ["netlink", "hardware", "lockdown"];
+/// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system,
+/// or need the image that it was booted from.
+const IN_GUESTS: [&str; 4] = ["netlink", "hardware", "lockdown", "vmlinuz"];
 
 /// The tests against the running kernel. They share it, so one at a time.
 fn live() -> Result {

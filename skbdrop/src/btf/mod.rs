@@ -4,7 +4,9 @@
 //! pass over the raw bytes and copies out the handful that tells how drops look; `btf-rs`
 //! then reads that handful. Parsing the whole would take 200 ms and 40 MB.
 
+mod decompress;
 mod facts;
+pub(crate) mod image;
 mod prune;
 
 #[cfg(feature = "ebpf")]
@@ -13,7 +15,6 @@ pub(crate) use facts::{DropTypes, EnumFacts};
 pub use prune::{Pruned, prune, prune_module};
 
 use crate::{Error, Result, sys};
-use object::{Object as _, ObjectSection as _};
 use std::{
     collections::HashSet,
     ffi::OsString,
@@ -94,14 +95,20 @@ pub(crate) fn new_module_enums(
     .unwrap_or_default()
 }
 
-/// Reads the enums of one module's file: raw BTF, or an ELF file with a `.BTF` section.
+/// Reads the enums of one module's file: `.ko`, packed or not, or its raw BTF. `base` is a file with
+/// the BTF of the kernel that it was built with.
 pub(crate) fn module_enums(path: &Path, base: &Path) -> Result<Vec<EnumFacts>> {
     let bytes = read(path)?;
-    with_base(base, |base| {
-        raw_btf(&bytes)
-            .and_then(|raw| DropTypes::parse_module(raw, base)?.enums())
+    let module = image::Unpacked::read(&bytes).map_err(|e| in_file(path, e))?;
+    let enums = |base: &[u8]| {
+        DropTypes::parse_module(module.btf(), base)
+            .and_then(|types| types.enums())
             .map_err(|e| in_file(path, e))
-    })
+    };
+    match module.base() {
+        Some(own) => enums(own),
+        None => with_base(base, enums),
+    }
 }
 
 /// Calls `use_base` with the raw BTF in `path`.
@@ -110,13 +117,19 @@ fn with_base<T>(path: &Path, use_base: impl FnOnce(&[u8]) -> Result<T>) -> Resul
         return with_kernel_btf(use_base);
     }
     let bytes = read(path)?;
-    use_base(raw_btf(&bytes).map_err(|e| in_file(path, e))?)
+    let raw = image::raw_btf(&bytes).map_err(|e| in_file(path, e))?;
+    use_base(&raw)
 }
 
-/// Reads BTF from a file: raw BTF, or an ELF file (vmlinux) with a `.BTF` section.
+/// Reads BTF from a file: raw BTF, vmlinux, or a kernel image.
 pub(crate) fn from_file(path: &Path) -> Result<DropTypes> {
     let bytes = read(path)?;
     from_bytes(&bytes).map_err(|e| in_file(path, e))
+}
+
+/// Reads BTF from the bytes of such a file.
+pub(crate) fn from_bytes(bytes: &[u8]) -> Result<DropTypes> {
+    DropTypes::parse(&image::raw_btf(bytes)?)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -124,37 +137,77 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         .map_err(|e| Error::io(format!("cannot read the BTF file `{}`", path.display()), e))
 }
 
-/// Reads BTF from bytes: raw BTF, or an ELF file with a `.BTF` section.
-pub(crate) fn from_bytes(bytes: &[u8]) -> Result<DropTypes> {
-    DropTypes::parse(raw_btf(bytes)?)
-}
-
-/// The raw BTF in the bytes of a file.
-fn raw_btf(bytes: &[u8]) -> Result<&[u8]> {
-    if !bytes.starts_with(b"\x7fELF") {
-        return Ok(bytes);
-    }
-    let elf = object::File::parse(bytes)
-        .map_err(|e| Error::invalid_data("cannot parse the ELF file").caused_by(e))?;
-    let section = elf.section_by_name(".BTF").ok_or_else(|| {
-        Error::invalid_data(
-            "the ELF file has no `.BTF` section (a kernel without CONFIG_DEBUG_INFO_BTF?)",
-        )
-    })?;
-    section
-        .data()
-        .map_err(|e| Error::invalid_data("cannot read the ELF file's `.BTF` section").caused_by(e))
-}
-
 fn in_file(path: &Path, error: Error) -> Error {
     let hint = if path == Path::new(KERNEL_BTF) {
         ""
     } else {
-        " (expected raw BTF as in /sys/kernel/btf, or a vmlinux with a `.BTF` section)"
+        " (expected raw BTF as in /sys/kernel/btf, a vmlinux with a `.BTF` section, or a kernel image)"
     };
     Error::new(
         error.kind(),
         format!("cannot use BTF of `{}`{hint}", path.display()),
     )
     .caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// BTF with one enum. Its name and its enumerators', which have the values 1, 2, … are given by
+    /// their places in the strings.
+    fn enumeration(name: u32, enumerators: &[u32], strings: &[u8]) -> Vec<u8> {
+        let mut types = vec![name, 6 << 24 | enumerators.len() as u32, 4];
+        for (value, name) in (1..).zip(enumerators) {
+            types.extend([*name, value]);
+        }
+        let len = 4 * types.len() as u32;
+        let header = [24, 0, len, len, strings.len() as u32];
+        let words = header.into_iter().chain(types);
+        let mut btf = b"\x9f\xeb\x01\0".to_vec();
+        btf.extend(words.flat_map(u32::to_le_bytes));
+        btf.extend_from_slice(strings);
+        btf
+    }
+
+    #[test]
+    fn a_modules_file_is_read_with_its_own_kernels_strings_alone() {
+        let base = enumeration(1, &[3], b"\0x\0OVS_LAST\0another_string_here\0");
+        // Its name and its second enumerator are in its own strings, the first in the base's.
+        let module = enumeration(32, &[3, 48], b"ovs_drop_reason\0OVS_METER\0");
+        let path = std::env::temp_dir().join(format!("skbdrop-module-{}", std::process::id()));
+        fs::write(&path, module).unwrap();
+        let base_path = path.with_extension("base");
+        fs::write(&base_path, base).unwrap();
+        let good = module_enums(&path, &base_path);
+        let other = enumeration(1, &[3], b"\0x\0OVS_FIRST\0another_string_here\0");
+        fs::write(&base_path, other).unwrap();
+        let bad = module_enums(&path, &base_path);
+        let alone = from_file(&path);
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(&base_path).unwrap();
+
+        let values = [("OVS_LAST", 1), ("OVS_METER", 2)];
+        let expected = EnumFacts {
+            name: "ovs_drop_reason".to_owned(),
+            values: values.map(|(name, n)| (name.to_owned(), n)).to_vec(),
+        };
+        assert_eq!(good.unwrap(), [expected]);
+        let text = format!("{:#}", bad.unwrap_err());
+        assert!(text.contains("of another kernel?"), "{text}");
+        let text = format!("{:#}", alone.unwrap_err());
+        assert!(text.contains("does not stand alone"), "{text}");
+    }
+
+    #[cfg(not(feature = "image"))]
+    #[test]
+    fn without_the_feature_an_image_says_what_it_needs() {
+        let error = from_bytes(b"\x28\xb5\x2f\xfd and so on").unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::NotSupported);
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("from zstd") && text.contains("feature `image`"),
+            "{text}"
+        );
+    }
 }

@@ -282,11 +282,18 @@ impl<'a> Original<'a> {
     }
 
     fn string(&self, offset: u32) -> Result<&'a [u8]> {
-        let offset = offset as usize;
-        let rest = match offset.checked_sub(self.base_strings.len()) {
-            Some(own) => self.strings.get(own..),
-            None => self.base_strings.get(offset..),
+        let at = offset as usize;
+        let (strings, at) = match at.checked_sub(self.base_strings.len()) {
+            Some(own) => (self.strings, own),
+            None => (self.base_strings, at),
         };
+        // With another base, offsets lead to where no string begins, and to wrong names.
+        if self.split && at > 0 && strings.get(at - 1).is_some_and(|&before| before != 0) {
+            return Err(Error::invalid_data(format!(
+                "the module's BTF refers to the middle of a string, at {offset} (is it of another kernel?)"
+            )));
+        }
+        let rest = strings.get(at..);
         rest.and_then(|rest| Some(&rest[..rest.iter().position(|&byte| byte == 0)?]))
             .ok_or_else(|| {
                 Error::invalid_data(format!(
