@@ -377,7 +377,7 @@ impl Builder {
             // A file that was named and is no good must not pass in silence because a backend can do without.
             settings.types()?;
         }
-        let (mut source, resolver) = match self.source {
+        let (mut source, mut resolver) = match self.source {
             Some(source) => {
                 let resolver = match self.resolver {
                     Some(resolver) => resolver,
@@ -394,6 +394,8 @@ impl Builder {
                 (source, self.resolver.unwrap_or(resolver))
             }
         };
+        // A module may go before its first drop is read, and its names with it.
+        resolver.read_modules();
         let locations = Locations::new(self.symbols && source.is_of_this_kernel());
         Ok(Monitor {
             reactor: None,

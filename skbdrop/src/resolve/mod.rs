@@ -182,10 +182,18 @@ impl Resolver {
     /// Only a resolver that has a folder of modules does it: the running kernel's, and one built with
     /// [`modules_in`](ResolverBuilder::modules_in). A module with unreadable BTF costs only its own names.
     pub fn refresh(&mut self) -> bool {
+        if let Some(modules) = &mut self.modules {
+            modules.looked = Some(Instant::now());
+        }
+        self.read_modules()
+    }
+
+    /// [Refreshes](Self::refresh), and leaves the next look to the first number without a name, however
+    /// soon that comes.
+    pub(crate) fn read_modules(&mut self) -> bool {
         let Some(modules) = &mut self.modules else {
             return false;
         };
-        modules.looked = Some(Instant::now());
         let new = btf::new_module_enums(&modules.folder, &modules.base, &mut modules.seen);
         for (file, enums) in &new {
             self.add_module(enums, file);
