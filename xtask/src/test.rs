@@ -109,8 +109,9 @@ pub(crate) fn run_all(install: bool) -> Result {
     kernels::run(&[])
 }
 
-/// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system.
-const IN_GUESTS: [&str; 3] = ["netlink", "hardware", "lockdown"];
+/// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system, or load
+/// modules.
+const IN_GUESTS: [&str; 4] = ["netlink", "hardware", "lockdown", "modules"];
 
 /// The tests against the running kernel. They share it, so one at a time.
 fn live() -> Result {
