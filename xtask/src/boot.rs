@@ -20,7 +20,7 @@ pub(crate) struct Boot {
     /// Modules to load first, with what they need.
     pub(crate) modules: &'static [&'static str],
     /// What modules the guest has, apart from what these need; all if none is named.
-    pub(crate) only: &'static [&'static str],
+    pub(crate) only_modules: &'static [&'static str],
     /// Gives the file of one more, which is not among the kernel's and is loaded last.
     pub(crate) extra: Option<fn(&Kernel) -> Result<PathBuf>>,
     pub(crate) runs: &'static [Run],
@@ -73,7 +73,11 @@ impl Boot {
         let command = ["sh", "-c", &self.script()].map(str::to_owned).to_vec();
         let mut guest = Guest::new(fetched.kernel.image, command);
         guest.modules = Some(fetched.kernel.modules);
-        guest.only_modules = self.only.iter().map(|&name| name.to_owned()).collect();
+        guest.only_modules = self
+            .only_modules
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect();
         if let Some(module) = fetched.extra {
             guest.files.push((module, EXTRA.to_owned()));
         }
@@ -193,7 +197,7 @@ mod tests {
             kernel: "6.1",
             append: "",
             modules: &["drop_monitor"],
-            only: &[],
+            only_modules: &[],
             extra: Some(|_| Ok("netdevsim.ko".into())),
             runs: &[Run {
                 test: "live",

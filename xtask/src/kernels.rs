@@ -38,14 +38,14 @@ const MATRIX: [Boot; 8] = [
         ..boot("6.1", &[HARDWARE])
     },
     // Wireless is in these alone.
-    subsystems("6.12-generic", &SUBSYSTEMS_BEFORE_6_15),
+    subsystems("6.12-generic", &SUBSYSTEMS_6_12),
     subsystems("newest-generic", &SUBSYSTEMS),
 ];
 
-const fn subsystems(kernel: &'static str, only: &'static [&'static str]) -> Boot {
+const fn subsystems(kernel: &'static str, modules: &'static [&'static str]) -> Boot {
     Boot {
         modules: &["drop_monitor", "veth"],
-        only,
+        only_modules: modules,
         ..boot(kernel, &[REASONS_OF_MODULES])
     }
 }
@@ -55,7 +55,7 @@ const fn boot(kernel: &'static str, runs: &'static [Run]) -> Boot {
         kernel,
         append: "",
         modules: &MODULES,
-        only: &[],
+        only_modules: &[],
         extra: None,
         runs,
     }
@@ -136,7 +136,7 @@ const SUBSYSTEMS: [&str; 7] = [
     "sch_tbf",
 ];
 /// The same, and what openvswitch's libcrc32c asked for as it started, by no module's name.
-const SUBSYSTEMS_BEFORE_6_15: [&str; 8] = [
+const SUBSYSTEMS_6_12: [&str; 8] = [
     "drop_monitor",
     "veth",
     "openvswitch",
