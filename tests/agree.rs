@@ -3,7 +3,7 @@
 
 use skbdrop::{BackendKind, DropEvent, Layer, Monitor};
 use std::collections::{BTreeMap, BTreeSet};
-use support::{backends, drain, drops::Lab, monotonic_ns, netns::NetNs, openvswitch::Datapath};
+use support::{backends, drain, drops::Lab, monotonic_ns, openvswitch::Lane};
 
 /// What every backend can say of a drop.
 type Facts = (u64, Option<String>, Option<u16>);
@@ -110,40 +110,11 @@ fn drops_of_openvswitch_have_the_same_name_everywhere() {
         .iter()
         .map(|backend| Monitor::builder().backend(*backend).build().unwrap())
         .collect();
-    // The datapath lives in the initial namespace, where drop_monitor is; the sender beyond a veth.
-    let sender = NetNs::new();
-    support::run(
-        "ip",
-        &[
-            "link",
-            "add",
-            "ovs-in",
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "out",
-            "netns",
-            &sender.tid.to_string(),
-        ],
-    );
-    support::run("ip", &["link", "set", "ovs-in", "up"]);
-    sender.command("ip link set out up");
-    let (source, destination) = ([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
-    let datapath = Datapath::dropping("skbdrop-dp", "ovs-in", source, destination, 0x88b5);
+    let lane = Lane::new();
     let sent = 5;
-    sender.run(move || {
-        let mut frame = [destination, source].concat();
-        frame.extend_from_slice(&[0x88, 0xb5]);
-        frame.resize(60, 0);
-        for _ in 0..sent {
-            support::frames::send("out", &frame);
-        }
-    });
+    lane.send(sent);
     for monitor in &mut monitors {
-        let events = support::collect(monitor, sent, |event| {
-            event.protocol.is_some_and(|protocol| protocol.0 == 0x88b5)
-        });
+        let events = support::collect(monitor, sent, Lane::dropped);
         for event in &events {
             let reason = event.reason.as_ref().unwrap();
             assert_eq!(reason.name(), Some("OVS_DROP_LAST_ACTION"), "{event}");
@@ -155,6 +126,4 @@ fn drops_of_openvswitch_have_the_same_name_everywhere() {
         }
         println!("{}: {}", monitor.backend().name(), events[0]);
     }
-    drop(datapath);
-    support::run("ip", &["link", "del", "ovs-in"]);
 }

@@ -127,14 +127,19 @@ impl Kernel {
                 assert!(other.is_none(), "{}: {name} is {other:?}", self.release);
             }
         }
-        // What is only spelled with underscores is a reason without them, unless it is a base.
+        // What is only spelled with underscores is a reason without them, unless it is a base. A base that is spelled both ways
+        // has the name behind the underscores: of `RX_DROP` and `___RX_DROP_UNUSABLE`, drop_monitor says
+        // `RX_DROP_UNUSABLE`.
         for it in self.foreign() {
-            if it.number & SUBSYSTEM != 0 && it.number & !SUBSYSTEM != 0 && it.name.starts_with('_')
-            {
-                let plain = it.name.trim_start_matches('_');
-                expected
-                    .entry(it.number)
-                    .or_insert_with(|| plain.to_owned());
+            if it.number & SUBSYSTEM != 0 && it.name.starts_with('_') {
+                let plain = it.name.trim_start_matches('_').to_owned();
+                let is_base = it.number & !SUBSYSTEM == 0;
+                let known = expected.entry(it.number);
+                if is_base {
+                    known.and_modify(|name| *name = plain);
+                } else {
+                    known.or_insert(plain);
+                }
             }
         }
         expected

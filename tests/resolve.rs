@@ -53,6 +53,7 @@ fn kernel(big_endian: bool) -> Vec<u8> {
             ("___RX_DROP_MONITOR", 0x1_0000),
             ("___RX_DROP_U_MIC_FAIL", 0x1_0001),
             ("___RX_DROP_UNUSABLE", 0x4_0000),
+            ("___RX_DROP_OTHER", 0x5_0000),
         ],
     );
     btf.enumeration(
@@ -61,6 +62,8 @@ fn kernel(big_endian: bool) -> Vec<u8> {
             ("RX_QUEUED", 0),
             ("RX_DROP_MONITOR", 0x1_0000),
             ("RX_DROP_U_MIC_FAIL", 0x1_0001),
+            // As of 6.16, which says `RX_DROP_OTHER` where it gives the name itself.
+            ("RX_DROP", 0x5_0000),
         ],
     );
     btf.finish()
@@ -83,6 +86,7 @@ fn names_are_the_kernels_without_prefix_and_markers() {
             (0x1_0001, "RX_DROP_U_MIC_FAIL"),
             (0x2_0001, "OVS_DROP_LAST_ACTION"),
             (0x2_0002, "OVS_DROP_OTHER"),
+            (0x5_0000, "RX_DROP_OTHER"),
         ];
         assert_eq!(names, expected.map(|(raw, name)| (raw, name.to_owned())));
         assert_eq!(resolver.number("NO_SOCKET"), Some(3));

@@ -350,7 +350,9 @@ impl Builder {
         self
     }
 
-    /// Where names of reasons come from. By default from the running kernel.
+    /// Where names of reasons come from. By default from the running kernel, whose modules are read when a number
+    /// asks for them. If a module may go before its first drop is read, hand in a
+    /// [`Resolver::from_kernel`] that was [refreshed](Resolver::refresh): it has read them all.
     pub fn resolver(mut self, resolver: Resolver) -> Self {
         self.resolver = Some(resolver);
         self

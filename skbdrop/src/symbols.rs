@@ -16,8 +16,8 @@ const KALLSYMS: &str = "/proc/kallsyms";
 /// What is known of addresses in modules is good for so long: then it is looked whether modules came or went, and
 /// if they did, the list is read again, which takes some 60 ms.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
-/// The largest function at the end of a module, in bytes: the kernel's largest have some ten thousand.
-const MAX_LAST: u64 = 1 << 16;
+/// The least that memory of modules is given out in, in bytes: a processor's smallest page.
+const PAGE: u64 = 4096;
 /// Locations that are remembered; past it all are forgotten and looked up anew. The kernel has some hundreds
 /// that drop packets.
 const MAX_ANSWERS: usize = 1 << 16;
@@ -119,9 +119,9 @@ impl Symbols {
         // Nothing bounds the very last symbol, so it covers nothing.
         let next = self.names.get(at + 1)?;
         let offset = address - self.addresses[at];
-        // The list has no lengths. The last function of a module is followed by a gap, where another module may
-        // be loaded later.
-        let beyond = name.module != next.module && next.len != 0 && offset >= MAX_LAST;
+        // The list has no lengths. Behind the last function of a module, from the next page on, there may have
+        // been a module that is gone now, or come one that is not listed yet.
+        let beyond = name.module != next.module && address / PAGE != self.addresses[at] / PAGE;
         if name.len == 0 || beyond {
             return None;
         }
@@ -415,13 +415,21 @@ mod tests {
 
     #[test]
     fn a_gap_between_modules_belongs_to_none() {
-        let list = b"ffffffffc0000000 t a_func\t[a]\nffffffffc0900000 t c_func\t[c]\nffffffffc0900010 d end\t[c]\n";
+        let list = b"ffffffffc0000000 t a_func\t[a]\nffffffffc0001800 t a_exit\t[a]\n\
+            ffffffffc0900000 t c_func\t[c]\nffffffffc0905010 d end\t[c]\n";
         let table = Symbols::parse(&list[..]).expect("reading from memory");
         assert_eq!(
-            at(&table, 0xffff_ffff_c000_ffff).as_deref(),
-            Some("a_func+0xffff [a]")
+            at(&table, 0xffff_ffff_c000_17ff).as_deref(),
+            Some("a_func+0x17ff [a]")
         );
+        assert_eq!(
+            at(&table, 0xffff_ffff_c000_1fff).as_deref(),
+            Some("a_exit+0x7ff [a]")
+        );
+        // Where a module was that is gone.
+        assert_eq!(at(&table, 0xffff_ffff_c000_2000), None);
         assert_eq!(at(&table, 0xffff_ffff_c040_0010), None);
+        assert_eq!(at(&table, 0xffff_ffff_c090_1000), None);
         assert_eq!(
             at(&table, 0xffff_ffff_c090_0001).as_deref(),
             Some("c_func+0x1 [c]")

@@ -1,6 +1,12 @@
 //! A datapath of openvswitch that drops what one flow matches, driven over the module's own netlink.
 
-use crate::genl::{family, push, request};
+use crate::{
+    frames,
+    genl::{family, push, request},
+    netns::NetNs,
+    run,
+};
+use skbdrop::DropEvent;
 
 /// The kernel's numbers (`include/uapi/linux/openvswitch.h`): commands, and attributes of datapaths, ports and
 /// flows, in that order.
@@ -25,8 +31,74 @@ const VERSION: u8 = 1;
 /// The first port after the datapath's own.
 const FIRST_PORT: u32 = 1;
 
+/// The EtherType of the frames that a [`Lane`] drops: one that is free for experiments.
+const ETHERTYPE: u16 = 0x88b5;
+/// Their addresses.
+const SOURCE: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const DESTINATION: [u8; 6] = [2, 0, 0, 0, 0, 2];
+/// The lane's ends: the sender's, and the datapath's port.
+const OUT: &str = "out";
+const IN: &str = "ovs-in";
+
+/// A sender, and beyond a veth a datapath in our own namespace that drops what it sends. It is taken down
+/// at the end.
+pub struct Lane {
+    sender: NetNs,
+    datapath: Option<Datapath>,
+}
+
+impl Lane {
+    /// Needs the module, and root.
+    #[expect(
+        clippy::new_without_default,
+        reason = "it changes the machine: not for a default"
+    )]
+    pub fn new() -> Self {
+        let sender = NetNs::new();
+        let netns = sender.tid.to_string();
+        let pair = ["type", "veth", "peer", "name", OUT, "netns", &netns];
+        run("ip", &[&["link", "add", IN], pair.as_slice()].concat());
+        run("ip", &["link", "set", IN, "up"]);
+        sender.command(&format!("ip link set {OUT} up"));
+        let datapath = Datapath::dropping("skbdrop-dp", IN, SOURCE, DESTINATION, ETHERTYPE);
+        Self {
+            sender,
+            datapath: Some(datapath),
+        }
+    }
+
+    /// Sends frames, each of which is dropped as one for which there is nothing to do.
+    pub fn send(&self, count: usize) {
+        self.sender.run(move || {
+            let mut frame = [DESTINATION, SOURCE].concat();
+            frame.extend(ETHERTYPE.to_be_bytes());
+            frame.resize(60, 0);
+            for _ in 0..count {
+                frames::send(OUT, &frame);
+            }
+        });
+    }
+
+    /// Whether an event is of such a frame, by what every backend can tell.
+    #[must_use]
+    pub fn dropped(event: &DropEvent) -> bool {
+        event
+            .protocol
+            .is_some_and(|protocol| protocol.0 == ETHERTYPE)
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.datapath = None;
+        if !std::thread::panicking() {
+            run("ip", &["link", "del", IN]);
+        }
+    }
+}
+
 /// A datapath, which is removed at the end.
-pub struct Datapath {
+struct Datapath {
     name: &'static str,
     index: u32,
 }
@@ -34,7 +106,7 @@ pub struct Datapath {
 impl Datapath {
     /// Makes one with the interface `port`, and a flow that matches frames from there with these
     /// addresses and EtherType and has no actions: what drops.
-    pub fn dropping(
+    fn dropping(
         name: &'static str,
         port: &str,
         source: [u8; 6],

@@ -19,6 +19,8 @@ pub(crate) struct Boot {
     pub(crate) append: &'static str,
     /// Modules to load first, with what they need.
     pub(crate) modules: &'static [&'static str],
+    /// What modules the guest has, apart from what these need; all if none is named.
+    pub(crate) only_modules: &'static [&'static str],
     /// Gives the file of one more, which is not among the kernel's and is loaded last.
     pub(crate) extra: Option<fn(&Kernel) -> Result<PathBuf>>,
     pub(crate) runs: &'static [Run],
@@ -74,6 +76,11 @@ impl Boot {
             guest.files.push((fetched.kernel.image, VMLINUZ.to_owned()));
         }
         guest.modules = Some(fetched.kernel.modules);
+        guest.only_modules = self
+            .only_modules
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect();
         if let Some(module) = fetched.extra {
             guest.files.push((module, EXTRA.to_owned()));
         }
@@ -196,6 +203,7 @@ mod tests {
             kernel: "6.1",
             append: "",
             modules: &["drop_monitor"],
+            only_modules: &[],
             extra: Some(|_| Ok("netdevsim.ko".into())),
             runs: &[Run {
                 test: "live",

@@ -1,4 +1,4 @@
-//! The kernels that we are tested on: Debian's for clouds, by the suites that carry them.
+//! The kernels that we are tested on: Debian's, by the suites that carry them.
 
 use crate::{Result, deb::Suite, modules};
 use std::{
@@ -15,40 +15,49 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Names of the kernels and the suites that they come from.
-    pub(crate) const NAMES: [(&str, &str); 5] = [
+    /// Names of the kernels, the suites that they come from, and the packages that lead to the present
+    /// ones there.
+    pub(crate) const NAMES: [(&str, &str, &str); 7] = [
         // The oldest that we claim: its tracepoint has no reason.
-        ("5.10", "bullseye"),
-        ("6.1", "bookworm"),
-        ("6.12", "trixie"),
-        ("newest", "trixie-backports"),
+        ("5.10", "bullseye", CLOUD),
+        ("6.1", "bookworm", CLOUD),
+        ("6.12", "trixie", CLOUD),
+        ("newest", "trixie-backports", CLOUD),
         // Not released, so what it says is new to us.
-        ("sid", "sid"),
+        ("sid", "sid", CLOUD),
+        ("6.12-generic", "trixie", GENERIC),
+        ("newest-generic", "trixie-backports", GENERIC),
     ];
 
-    /// The suite of a kernel that we know by name.
-    pub(crate) fn suite(name: &str) -> Option<&'static str> {
+    /// Suite and package of a kernel that we know by name.
+    fn source(name: &str) -> Option<(&'static str, &'static str)> {
         Self::NAMES
             .into_iter()
-            .find_map(|(known, suite)| (known == name).then_some(suite))
+            .find_map(|(known, suite, package)| (known == name).then_some((suite, package)))
+    }
+
+    /// Whether there is a kernel of this name.
+    pub(crate) fn is_known(name: &str) -> bool {
+        Self::source(name).is_some()
     }
 
     /// What to say of a name that is none.
     pub(crate) fn unknown(name: &str) -> String {
-        let names = Self::NAMES.map(|(name, _)| name).join(", ");
+        let names = Self::NAMES.map(|(name, ..)| name).join(", ");
         format!("no kernel `{name}` (there are {names})")
     }
 
     /// The present version of the kernel, fetched unless it is in the cache.
     pub(crate) fn fetch(name: &str) -> Result<Self> {
-        let suite = Self::suite(name).ok_or_else(|| Self::unknown(name))?;
-        let folder = Suite::open(suite)?.unpacked(PACKAGE)?;
+        let (suite, package) = Self::source(name).ok_or_else(|| Self::unknown(name))?;
+        let folder = Suite::open(suite)?.unpacked(package)?;
         let kernel = Self::find(&folder)
             .ok_or_else(|| format!("no kernel and modules in `{}`", folder.display()))?;
         let version = kernel.release();
-        let is_version = name.starts_with(|first: char| first.is_ascii_digit());
-        if is_version && !version.starts_with(&format!("{name}.")) {
-            return Err(format!("{suite} has kernel {version}, not {name}"));
+        let series = name.trim_end_matches("-generic");
+        let is_version = series.starts_with(|first: char| first.is_ascii_digit());
+        if is_version && !version.starts_with(&format!("{series}.")) {
+            return Err(format!("{suite} has kernel {version}, not {series}"));
         }
         // Once here rather than at each boot.
         modules::unpack_in_place(&kernel.modules)?;
@@ -66,9 +75,10 @@ impl Kernel {
     }
 
     /// The kernel, if its present version is in the cache; fetches nothing.
-    pub(crate) fn cached(suite: &str) -> Option<Self> {
-        let version = Suite::cached_version(suite, PACKAGE)?;
-        Self::find(&Suite::folder(suite, PACKAGE, &version))
+    pub(crate) fn cached(name: &str) -> Option<Self> {
+        let (suite, package) = Self::source(name)?;
+        let version = Suite::cached_version(suite, package)?;
+        Self::find(&Suite::folder(suite, package, &version))
     }
 
     /// As `uname -r` will say it.
@@ -100,5 +110,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter_map(|entry| Some(entry.ok()?.path()))
 }
 
-/// Leads to the present kernel in each suite.
-const PACKAGE: &str = "linux-image-cloud-amd64";
+/// For virtual machines: a third of the other's size, with what most of our tests need.
+const CLOUD: &str = "linux-image-cloud-amd64";
+/// For every machine, with the drivers of its hardware: wireless is in this one alone.
+const GENERIC: &str = "linux-image-amd64";

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// What runs where.
-const MATRIX: [Boot; 7] = [
+const MATRIX: [Boot; 9] = [
     // No reasons, so what is told of them cannot be tested; and no subsystems before 6.4.
     boot(
         "5.10",
@@ -68,13 +68,25 @@ const MATRIX: [Boot; 7] = [
         extra: Some(netdevsim::module),
         ..boot("6.1", &[HARDWARE])
     },
+    // Wireless is in these alone.
+    subsystems("6.12-generic", &SUBSYSTEMS_6_12),
+    subsystems("newest-generic", &SUBSYSTEMS),
 ];
+
+const fn subsystems(kernel: &'static str, modules: &'static [&'static str]) -> Boot {
+    Boot {
+        modules: &["drop_monitor", "veth"],
+        only_modules: modules,
+        ..boot(kernel, &[REASONS_OF_MODULES])
+    }
+}
 
 const fn boot(kernel: &'static str, runs: &'static [Run]) -> Boot {
     Boot {
         kernel,
         append: "",
         modules: &MODULES,
+        only_modules: &[],
         extra: None,
         runs,
     }
@@ -129,6 +141,11 @@ const VMLINUZ: Run = Run {
     // Reads files alone.
     backends: "",
 };
+const REASONS_OF_MODULES: Run = Run {
+    test: "modules",
+    filter: &[],
+    backends: ALL,
+};
 const HARDWARE: Run = Run {
     test: "hardware",
     filter: &[],
@@ -145,14 +162,37 @@ const MODULES: [&str; 6] = [
     "openvswitch",
 ];
 
+/// What the tests of modules load, and what they have loaded by the kernel.
+const SUBSYSTEMS: [&str; 7] = [
+    "drop_monitor",
+    "veth",
+    "openvswitch",
+    "mac80211_hwsim",
+    "sch_codel",
+    "sch_netem",
+    "sch_tbf",
+];
+/// The same, and what openvswitch's libcrc32c asked for as it started, by no module's name.
+const SUBSYSTEMS_6_12: [&str; 8] = [
+    "drop_monitor",
+    "veth",
+    "openvswitch",
+    "crc32c_generic",
+    "mac80211_hwsim",
+    "sch_codel",
+    "sch_netem",
+    "sch_tbf",
+];
+
 /// The third backend, and what netdevsim needs.
 const NETDEVSIM: [&str; 4] = ["drop_monitor", "psample", "udp_tunnel", "ip6_udp_tunnel"];
 
 /// Programs that the tests call in the guest, and the packages that have them here.
-const TOOLS: [(&str, &str); 5] = [
+const TOOLS: [(&str, &str); 6] = [
     ("devlink", "iproute2"),
     ("dropwatch", "dropwatch"),
     ("ip", "iproute2"),
+    ("iw", "iw"),
     ("nft", "nftables"),
     ("tc", "iproute2"),
 ];
@@ -166,7 +206,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result {
         list();
         return Ok(());
     }
-    if let Some(name) = arguments.iter().find(|name| Kernel::suite(name).is_none()) {
+    if let Some(name) = arguments.iter().find(|name| !Kernel::is_known(name)) {
         return Err(Kernel::unknown(name));
     }
     let boots: Vec<&Boot> = MATRIX
@@ -210,10 +250,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result {
 
 /// The kernels, and where in the cache they are.
 fn list() {
-    for (name, suite) in Kernel::NAMES {
-        match Kernel::cached(suite) {
-            Some(kernel) => println!("{name:<8} {suite:<18} {}", kernel.image.display()),
-            None => println!("{name:<8} {suite:<18} not in the cache"),
+    for (name, suite, _) in Kernel::NAMES {
+        match Kernel::cached(name) {
+            Some(kernel) => println!("{name:<15} {suite:<18} {}", kernel.image.display()),
+            None => println!("{name:<15} {suite:<18} not in the cache"),
         }
     }
 }

@@ -109,9 +109,9 @@ pub(crate) fn run_all(install: bool) -> Result {
     kernels::run(&[])
 }
 
-/// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system,
-/// or need the image that it was booted from.
-const IN_GUESTS: [&str; 4] = ["netlink", "hardware", "lockdown", "vmlinuz"];
+/// The tests of the tests' crate that run in guests alone: they switch what is one for a whole system, load
+/// modules, or need the image that it was booted from.
+const IN_GUESTS: [&str; 5] = ["netlink", "hardware", "lockdown", "modules", "vmlinuz"];
 
 /// The tests against the running kernel. They share it, so one at a time.
 fn live() -> Result {

@@ -35,6 +35,7 @@ fn parse(arguments: &[&str]) -> Result<Guest> {
         match option {
             "--kernel" => guest.kernel = value.into(),
             "--modules" => guest.modules = Some(value.into()),
+            "--module" => guest.only_modules.push(value.to_owned()),
             "--append" => guest.append = value.to_owned(),
             "--file" => guest.files.push(file(value)?),
             "--memory" => guest.memory = number()?,
@@ -70,6 +71,7 @@ cargo xtask vm --kernel VMLINUZ [OPTION VALUE]… -- COMMAND [ARGUMENT]…
   --kernel VMLINUZ      the kernel to boot, or the name of one of `cargo xtask kernels --list`,
                         which is fetched and brings its modules
   --modules DIR         its modules, for modprobe: .ko or .ko.xz files, at any depth
+  --module NAME         of these only this one and what it needs; may be repeated
   --append ARGS         more words for the kernel's command line
   --file HOST[:GUEST]   a file to copy, a program with its libraries; may be repeated
   --memory MB           default 1024

@@ -76,7 +76,11 @@ impl Names {
         let others = enums
             .iter()
             .filter(|e| e.name != CORE && e.name != SUBSYSTEMS);
-        let values = others.flat_map(|other| {
+        let spelled = |value: u64, with_underscores: bool| {
+            let mut all = others.clone().flat_map(|other| &other.values);
+            all.any(|(name, it)| *it == value && name.starts_with('_') == with_underscores)
+        };
+        let values = others.clone().flat_map(|other| {
             let last = other.values.iter().map(|(_, value)| *value).max();
             other
                 .values
@@ -86,9 +90,13 @@ impl Names {
         let real = values.filter(|(name, value, is_last)| {
             // One without a subsystem is an alias of a reason of the core.
             let is_alias = value & u64::from(self.mask) == 0;
-            // A subsystem's first number is where its enum begins counting. It is a reason only where it is
-            // spelled like one: drop_monitor says `RX_DROP_MONITOR`, and never `__OVS_DROP_REASON`.
-            let is_base = value & !u64::from(self.mask) == 0 && name.starts_with('_');
+            // A subsystem's first number is where its enum begins counting. It is a reason only where it is also
+            // spelled without underscores: drop_monitor never says `__OVS_DROP_REASON`. Its name is still
+            // the other spelling, from which the kernel makes its own list: `RX_DROP_UNUSABLE` is what
+            // drop_monitor says where mac80211 has `RX_DROP` and `___RX_DROP_UNUSABLE`.
+            let is_first = value & !u64::from(self.mask) == 0;
+            let is_base =
+                is_first && spelled(*value, !name.starts_with('_')) != name.starts_with('_');
             let is_count = *is_last && name.ends_with("_MAX");
             !(is_alias || is_base || is_count) && is_identifier(name)
         });
