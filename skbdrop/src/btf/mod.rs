@@ -158,3 +158,6 @@ fn in_file(path: &Path, error: Error) -> Error {
     )
     .caused_by(error)
 }
+
+#[cfg(test)]
+mod tests;

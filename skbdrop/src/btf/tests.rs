@@ -1,0 +1,74 @@
+//! BTF that no compiler writes, made to take memory or time: each is refused or read at once.
+
+use super::*;
+
+const ANONYMOUS: u32 = 0;
+
+/// Little-endian BTF of these words and strings.
+fn raw(types: &[u32], strings: &[u8]) -> Vec<u8> {
+    let (types_len, strings_len) = (4 * types.len() as u32, strings.len() as u32);
+    let mut bytes = vec![0x9f, 0xeb, 1, 0];
+    let words = [24, 0, types_len, types_len, strings_len];
+    for word in words.iter().chain(types) {
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.extend_from_slice(strings);
+    bytes
+}
+
+/// The error's text.
+fn refused(btf: &[u8]) -> String {
+    let error = prune(btf).expect_err("hostile BTF");
+    assert_eq!(error.kind(), crate::ErrorKind::InvalidData);
+    error.to_string()
+}
+
+#[test]
+fn names_that_overlap_do_not_multiply() {
+    // Each enumerator's name begins a byte after the one before and has the same end.
+    let count = 0xffff;
+    let name = b"\0drop_reason\0";
+    let mut strings = name.to_vec();
+    strings.resize(name.len() + 500, b'X');
+    strings.push(0);
+    let first = name.len() as u32;
+    let mut types = vec![1, 6 << 24 | count, 4];
+    types.extend((0..count).flat_map(|n| [first + n % 500, n]));
+    let few = prune(&raw(&types, &strings)).map(|pruned| pruned.bytes.len());
+    // 500 names of 250 bytes each, and an enum of half a megabyte.
+    assert!(few.is_err());
+    types.truncate(3 + 2 * 1000);
+    types[1] = 6 << 24 | 1000;
+    let few = prune(&raw(&types, &strings)).expect("500 names");
+    assert!(few.bytes.len() > 500 * 250 && few.bytes.len() < 150_000);
+    types.truncate(3 + 2);
+    types[1] = 6 << 24 | 1;
+    strings.splice(name.len()..name.len(), [b'X'; 12]);
+    let refusal = refused(&raw(&types, &strings));
+    assert!(refusal.contains("less than 512 bytes"), "{refusal}");
+}
+
+#[test]
+fn more_than_a_kernel_has_is_refused() {
+    let count = 0xffff;
+    let mut types = vec![1, 6 << 24 | count, 4];
+    types.extend((0..count).flat_map(|n| [0, n]));
+    let refusal = refused(&raw(&types, b"\0drop_reason\0"));
+    assert!(refusal.contains("more than 262144 bytes"), "{refusal}");
+}
+
+#[test]
+fn anonymous_structures_are_searched_once() {
+    // Each of the levels has the next one twice, and the last has nothing.
+    let levels = 30;
+    let mut types = vec![1, 4 << 24 | 1, 0, ANONYMOUS, 2, 0];
+    for level in 0..levels {
+        let next = level + 3;
+        types.extend([ANONYMOUS, 4 << 24 | 2, 0]);
+        types.extend([ANONYMOUS, next, 0, ANONYMOUS, next, 32]);
+    }
+    types.extend([ANONYMOUS, 4 << 24 | 1, 0, 9, 0, 64]);
+    let types = DropTypes::parse(&raw(&types, b"\0sk_buff\0len\0")).expect("good BTF");
+    assert_eq!(types.offset("sk_buff", &["len"]).expect("a path"), Some(8));
+    assert_eq!(types.offset("sk_buff", &["head"]).expect("a path"), None);
+}
