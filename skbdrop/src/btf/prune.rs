@@ -395,7 +395,7 @@ impl Pruner<'_> {
         let ty = self.original.by_id(id)?;
         Ok(match ty.kind {
             KIND_STRUCT | KIND_UNION => {
-                (ty.name == 0 || self.numbers.contains_key(&id)).then_some(id)
+                (self.is_anonymous(ty)? || self.numbers.contains_key(&id)).then_some(id)
             }
             KIND_TYPEDEF => self.typedef_of_structure(ty)?.then_some(id),
             _ => None,
@@ -408,7 +408,11 @@ impl Pruner<'_> {
             return Ok(false);
         }
         let ty = self.original.by_id(target)?;
-        Ok(matches!(ty.kind, KIND_STRUCT | KIND_UNION) && ty.name == 0)
+        Ok(matches!(ty.kind, KIND_STRUCT | KIND_UNION) && self.is_anonymous(ty)?)
+    }
+
+    fn is_anonymous(&self, ty: Type) -> Result<bool> {
+        Ok(self.original.string(ty.name)?.is_empty())
     }
 
     fn write(&self) -> Result<Vec<u8>> {

@@ -49,6 +49,23 @@ fn names_that_overlap_do_not_multiply() {
 }
 
 #[test]
+fn the_anonymous_have_no_name() {
+    // A structure inside one that is wanted is kept where it has no name, wherever that is not.
+    let kept = |name: u32, strings: &[u8]| {
+        let inner = [name, 4 << 24 | 1, 0, 9, 0, 64];
+        let outer = [1, 4 << 24 | 1, 0, ANONYMOUS, 1, 0];
+        let btf = raw(&[inner, outer].concat(), strings);
+        DropTypes::parse(&btf)?.offset("sk_buff", &["len"])
+    };
+    let strings = b"\0sk_buff\0len\0";
+    assert_eq!(kept(ANONYMOUS, strings).expect("good BTF"), Some(8));
+    assert_eq!(kept(8, strings).expect("good BTF"), Some(8));
+    assert_eq!(kept(9, strings).expect("good BTF"), None);
+    kept(ANONYMOUS, b"xsk_buff\0len\0").expect_err("no empty string");
+    kept(ANONYMOUS, b"").expect_err("no string at all");
+}
+
+#[test]
 fn more_than_a_kernel_has_is_refused() {
     let count = 0xffff;
     let mut types = vec![1, 6 << 24 | count, 4];
