@@ -97,7 +97,7 @@ impl DropTypes {
     }
 
     /// What the tracepoint's arguments are, in order; `None` if the kernel has it not.
-    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
+    #[cfg_attr(not(any(feature = "ebpf", fuzzing, test)), expect(dead_code))]
     pub(crate) fn arguments(&self) -> Result<Option<Vec<Argument>>> {
         let types = self.btf.resolve_types_by_name("btf_trace_kfree_skb");
         let typedef = types
@@ -146,7 +146,7 @@ impl DropTypes {
     /// Offset in bytes of a member: `path` leads through structures inside the structure, and
     /// anonymous ones are looked through. `None` if the kernel has no such member, or has it
     /// as a bit field.
-    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
+    #[cfg_attr(not(any(feature = "ebpf", fuzzing, test)), expect(dead_code))]
     pub(crate) fn offset(&self, structure: &str, path: &[&str]) -> Result<Option<u32>> {
         let types = self
             .btf

@@ -379,7 +379,8 @@ mod tests {
         assert_eq!(whole.dst.and_then(|dst| dst.port), Some(53));
         for len in 40..packet.len() {
             // A buffer of this very length, for a sanitizer to see what is read behind it.
-            let headers = parse(&packet[..len].to_vec());
+            let cut: Box<[u8]> = packet[..len].into();
+            let headers = parse(&cut);
             assert!(headers.src.is_some() && headers.dst.is_some(), "{len}");
             let transport = (len >= 56).then_some(IpProtocol::UDP);
             assert_eq!(headers.transport, transport, "{len}");
