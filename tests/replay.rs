@@ -5,7 +5,10 @@ use skbdrop::{
     BackendKind, DropEvent, ErrorKind, Monitor,
     backend::replay::{Recorder, Replay},
 };
-use std::time::{Duration, Instant};
+use std::{
+    io::Read as _,
+    time::{Duration, Instant},
+};
 
 const HEADER: &str = "{\"format\":\"skbdrop-events\",\"version\":1}\n";
 
@@ -38,6 +41,29 @@ fn losses_and_the_end_are_told() {
     assert!(monitor.next_batch(10).unwrap().is_empty() && monitor.has_ended());
     let stats = monitor.stats().unwrap();
     assert_eq!((stats.received, stats.lost), (4, 7));
+}
+
+#[test]
+fn losses_beyond_all_numbers_are_the_largest() {
+    let most = u64::MAX;
+    let lines = format!("{{\"timestamp_ns\":1,\"lost_before\":{most},\"count\":{most}}}\n");
+    let text = format!("{HEADER}{lines}{lines}{{\"lost\":{most}}}\n{{\"lost\":2}}\n");
+    let source = Replay::from_reader(std::io::Cursor::new(text)).unwrap();
+    let mut monitor = Monitor::builder().source(source).build().unwrap();
+    assert_eq!(monitor.iter().filter_map(Result::ok).count(), 2);
+    let stats = monitor.stats().unwrap();
+    assert_eq!((stats.received, stats.lost), (most, most));
+}
+
+#[test]
+fn a_line_without_end_does_not_fill_the_memory() {
+    let endless = std::io::repeat(b' ').take(1 << 40);
+    let lines = std::io::BufReader::new(HEADER.as_bytes().chain(endless));
+    let source = Replay::from_reader(lines).unwrap();
+    let mut monitor = Monitor::builder().source(source).build().unwrap();
+    let error = monitor.iter().next().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    assert!(error.to_string().starts_with("line 2 "), "{error}");
 }
 
 #[test]

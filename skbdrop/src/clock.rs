@@ -30,7 +30,7 @@ pub(crate) fn realtime_ns() -> u64 {
 }
 
 /// What `/proc/self/timens_offsets` says of the monotonic clock: a line `monotonic SECONDS NANOSECONDS`.
-fn added(offsets: &str) -> i128 {
+pub(crate) fn added(offsets: &str) -> i128 {
     let line = offsets
         .lines()
         .find_map(|line| line.strip_prefix("monotonic"));

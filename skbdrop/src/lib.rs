@@ -11,6 +11,9 @@ mod clock;
 mod error;
 mod event;
 mod explain;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 mod monitor;
 mod pipeline;
 pub mod reason;

@@ -212,7 +212,7 @@ impl Monitor {
         loop {
             pipeline.begin_batch();
             let read = source.read(BATCH, &mut |record| {
-                *received += record.count;
+                *received = received.saturating_add(record.count);
                 pending.push_back(pipeline.event(record, kind));
             })?;
             self.undecodable += read.undecodable;

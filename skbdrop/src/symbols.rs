@@ -136,7 +136,7 @@ impl Symbols {
 
     /// Reads lines of `address type name`, and `[module]` after a tab where it is in one.
     /// Lines of any other form are passed over.
-    fn parse(mut reader: impl BufRead) -> std::io::Result<Self> {
+    pub(crate) fn parse(mut reader: impl BufRead) -> std::io::Result<Self> {
         let mut table = Self::default();
         let mut line = Vec::new();
         let mut sorted = true;
@@ -158,10 +158,6 @@ impl Symbols {
                     }
                     continue;
                 }
-                // What is no function only has to mark the end of one.
-                Some((known, last)) if known < address && last.len == 0 && name.len == 0 => {
-                    continue;
-                }
                 Some((known, _)) => sorted &= known < address,
                 None => {}
             }
@@ -171,6 +167,7 @@ impl Symbols {
         if !sorted {
             table.sort();
         }
+        table.drop_marks();
         table.addresses.shrink_to_fit();
         table.names.shrink_to_fit();
         table.text.shrink_to_fit();
@@ -185,6 +182,21 @@ impl Symbols {
         entries.sort_by_key(|(address, name)| (*address, name.len == 0));
         entries.dedup_by_key(|(address, _)| *address);
         (self.addresses, self.names) = entries.into_iter().unzip();
+    }
+
+    /// What is no function only has to mark the end of one: of several in a row the first does.
+    fn drop_marks(&mut self) {
+        let mut kept = 0;
+        for at in 0..self.names.len() {
+            let name = self.names[at];
+            if name.len == 0 && kept > 0 && self.names[kept - 1].len == 0 {
+                continue;
+            }
+            (self.addresses[kept], self.names[kept]) = (self.addresses[at], name);
+            kept += 1;
+        }
+        self.addresses.truncate(kept);
+        self.names.truncate(kept);
     }
 
     fn entry(&mut self, line: &[u8]) -> Option<(u64, Name)> {
@@ -434,6 +446,15 @@ mod tests {
             at(&table, 0xffff_ffff_c090_0001).as_deref(),
             Some("c_func+0x1 [c]")
         );
+    }
+
+    #[test]
+    fn data_out_of_order_ends_a_function_too() {
+        let list = b"1000 d first\n3000 d second\n2000 t func\n4000 d third\n5000 t last\n";
+        let table = Symbols::parse(&list[..]).expect("reading from memory");
+        assert_eq!(at(&table, 0x2fff).as_deref(), Some("func+0xfff"));
+        assert_eq!(at(&table, 0x3000), None);
+        assert_eq!(table.names.len(), 4);
     }
 
     #[test]

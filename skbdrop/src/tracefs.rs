@@ -63,7 +63,7 @@ fn mount_point(mountinfo: &Path) -> Result<PathBuf> {
 
 /// Finds the first mount of tracefs whose root is visible. Fields as in proc_pid_mountinfo(5): the mount
 /// point is the fifth, the type the first after a lone hyphen.
-fn find_mount(mountinfo: &[u8]) -> Option<PathBuf> {
+pub(crate) fn find_mount(mountinfo: &[u8]) -> Option<PathBuf> {
     let mut lines = mountinfo.split(|&byte| byte == b'\n');
     lines.find_map(|line| {
         let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();

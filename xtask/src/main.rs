@@ -7,6 +7,7 @@ mod deb;
 mod ebpf;
 mod executables;
 mod facts;
+mod fuzz;
 mod guest;
 mod host;
 mod kernel;
@@ -34,6 +35,8 @@ cargo xtask COMMAND
   ebpf --install  install what the build needs (as root on Debian, by apt and cargo)
   test            install what the tests need (as root on Debian), run every check and test
   test --no-install   the same with what is there already
+  fuzz [TARGET]… [--seconds N]
+                  feed the parsers with hostile input: all targets or those named, each for N seconds (60)
   kernels [NAME]…   run the live tests on other kernels, in QEMU: all, or those named
   kernels --list  the kernels' names, and where in the cache they are
   facts KERNEL…   record what kernels say of drop reasons, for the resolver's tests: running is this
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         ["ebpf", "--install"] => ebpf::install().map(done),
         ["test"] => test::run_all(true).map(done),
         ["test", "--no-install"] => test::run_all(false).map(done),
+        ["fuzz", arguments @ ..] => fuzz::fuzz(arguments).map(done),
         ["kernels", arguments @ ..] => kernels::run(arguments).map(done),
         ["facts", kernels @ ..] => facts::run(kernels).map(done),
         ["vm", arguments @ ..] => vm::run(arguments),

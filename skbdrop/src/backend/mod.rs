@@ -62,6 +62,19 @@ use crate::tracefs;
 use crate::{BackendKind, Error, ErrorKind, Resolver, Result};
 use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 
+/// What feeds the backends' decoders when they are fuzzed, which are private to each.
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz {
+    #[cfg(feature = "ebpf")]
+    pub use super::ebpf::fuzz::record;
+    #[cfg(feature = "netlink")]
+    pub use super::netlink::fuzz::netlink;
+    #[cfg(feature = "netlink")]
+    pub(crate) use super::netlink::fuzz::sockets;
+    #[cfg(feature = "perf")]
+    pub use super::perf::fuzz::perf;
+}
+
 /// What a backend is to the monitor: a descriptor to wait on, and records when it is readable.
 ///
 /// It is object safe. All calls come from whoever uses the monitor, one at a time.

@@ -3,7 +3,7 @@
 use super::prune::{Pruned, prune, prune_module};
 use crate::{Error, Result};
 use btf_rs::{Btf, BtfType, Member, Type};
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// How far a chain of typedefs and qualifiers is followed; the kernel's have two or three
 /// links, a corrupt BTF can have a circle.
@@ -97,7 +97,7 @@ impl DropTypes {
     }
 
     /// What the tracepoint's arguments are, in order; `None` if the kernel has it not.
-    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
+    #[cfg_attr(not(any(feature = "ebpf", fuzzing, test)), expect(dead_code))]
     pub(crate) fn arguments(&self) -> Result<Option<Vec<Argument>>> {
         let types = self.btf.resolve_types_by_name("btf_trace_kfree_skb");
         let typedef = types
@@ -146,7 +146,7 @@ impl DropTypes {
     /// Offset in bytes of a member: `path` leads through structures inside the structure, and
     /// anonymous ones are looked through. `None` if the kernel has no such member, or has it
     /// as a bit field.
-    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
+    #[cfg_attr(not(any(feature = "ebpf", fuzzing, test)), expect(dead_code))]
     pub(crate) fn offset(&self, structure: &str, path: &[&str]) -> Result<Option<u32>> {
         let types = self
             .btf
@@ -156,7 +156,7 @@ impl DropTypes {
         let mut bits = 0u32;
         for name in path {
             let Some(inner) = ty else { return Ok(None) };
-            let Some((offset, member)) = self.member(&inner, name, 0)? else {
+            let Some((offset, member)) = self.member(&inner, name, &mut HashSet::new(), 0)? else {
                 return Ok(None);
             };
             let Some(sum) = bits.checked_add(offset) else {
@@ -168,8 +168,15 @@ impl DropTypes {
         Ok((bits.is_multiple_of(8)).then_some(bits / 8))
     }
 
-    /// Finds a member by name in a structure and the anonymous ones inside it.
-    fn member(&self, ty: &Type, name: &str, depth: usize) -> Result<Option<(u32, Member)>> {
+    /// Finds a member by name in a structure and the anonymous ones inside it, but for those that were
+    /// `searched` in vain.
+    fn member(
+        &self,
+        ty: &Type,
+        name: &str,
+        searched: &mut HashSet<u32>,
+        depth: usize,
+    ) -> Result<Option<(u32, Member)>> {
         let (Type::Struct(structure) | Type::Union(structure)) = ty else {
             return Ok(None);
         };
@@ -181,13 +188,15 @@ impl DropTypes {
             if member_name == name && member.bitfield_size().unwrap_or(0) == 0 {
                 return Ok(Some((member.bit_offset(), member.clone())));
             }
-            if !member_name.is_empty() {
+            // A corrupt BTF can have the same ones on each of many levels.
+            let again = member.get_type_id().is_some_and(|id| !searched.insert(id));
+            if !member_name.is_empty() || again {
                 continue;
             }
             let Some(inner) = self.target(member)? else {
                 continue;
             };
-            if let Some((offset, found)) = self.member(&inner, name, depth + 1)? {
+            if let Some((offset, found)) = self.member(&inner, name, searched, depth + 1)? {
                 return Ok(member
                     .bit_offset()
                     .checked_add(offset)

@@ -23,6 +23,12 @@ const REASONS: &[u8] = b"drop_reason";
 /// Numbers and names of the subsystems.
 const SUBSYSTEMS: &[u8] = b"skb_drop_reason_subsys";
 
+/// The kernel takes no longer name of a type (`KSYM_NAME_LEN` since Linux 6.1).
+const MAX_NAME: usize = 512;
+/// What is copied out of a real kernel has some ten kilobytes. A forged one could lead to gigabytes, since
+/// names may overlap, and to structures that take forever to look through.
+const MAX_PRUNED: usize = 256 * 1024;
+
 const HEADER_LEN: usize = 24;
 const TYPE_LEN: usize = 12;
 
@@ -294,12 +300,16 @@ impl<'a> Original<'a> {
             )));
         }
         let rest = strings.get(at..);
-        rest.and_then(|rest| Some(&rest[..rest.iter().position(|&byte| byte == 0)?]))
-            .ok_or_else(|| {
-                Error::invalid_data(format!(
-                    "BTF refers to a string at {offset}, which it has not (a module's BTF does not stand alone)"
-                ))
-            })
+        let name = rest.and_then(|rest| {
+            let within = &rest[..rest.len().min(MAX_NAME)];
+            Some(&rest[..within.iter().position(|&byte| byte == 0)?])
+        });
+        name.ok_or_else(|| {
+            Error::invalid_data(format!(
+                "BTF refers to a string at {offset}, where it has none of less than {MAX_NAME} bytes \
+                 (a module's BTF does not stand alone)"
+            ))
+        })
     }
 
     /// Word `n` of what follows the type's first twelve bytes.
@@ -392,7 +402,7 @@ impl Pruner<'_> {
         let ty = self.original.by_id(id)?;
         Ok(match ty.kind {
             KIND_STRUCT | KIND_UNION => {
-                (ty.name == 0 || self.numbers.contains_key(&id)).then_some(id)
+                (self.is_anonymous(ty)? || self.numbers.contains_key(&id)).then_some(id)
             }
             KIND_TYPEDEF => self.typedef_of_structure(ty)?.then_some(id),
             _ => None,
@@ -405,7 +415,11 @@ impl Pruner<'_> {
             return Ok(false);
         }
         let ty = self.original.by_id(target)?;
-        Ok(matches!(ty.kind, KIND_STRUCT | KIND_UNION) && ty.name == 0)
+        Ok(matches!(ty.kind, KIND_STRUCT | KIND_UNION) && self.is_anonymous(ty)?)
+    }
+
+    fn is_anonymous(&self, ty: Type) -> Result<bool> {
+        Ok(self.original.string(ty.name)?.is_empty())
     }
 
     fn write(&self) -> Result<Vec<u8>> {
@@ -418,7 +432,7 @@ impl Pruner<'_> {
             let structure = matches!(ty.kind, KIND_STRUCT | KIND_UNION);
             if structure && depth == Depth::Name {
                 let union = u32::from(ty.kind == KIND_UNION);
-                out.words(&[name, KIND_FWD << 24 | union << 31, 0]);
+                out.words(&[name, KIND_FWD << 24 | union << 31, 0])?;
                 continue;
             }
             let target = match ty.kind {
@@ -428,7 +442,7 @@ impl Pruner<'_> {
                 }
                 _ => ty.target,
             };
-            out.words(&[name, ty.info, target]);
+            out.words(&[name, ty.info, target])?;
             // Words per element of what follows, which of them is a name and which a type.
             let (step, name_at, type_at) = match ty.kind {
                 KIND_STRUCT | KIND_UNION => (3, Some(0), Some(1)),
@@ -448,7 +462,7 @@ impl Pruner<'_> {
                 } else {
                     word
                 };
-                out.words(&[word]);
+                out.words(&[word])?;
             }
         }
         Ok(out.finish())
@@ -492,11 +506,18 @@ impl Writer {
         }
     }
 
-    fn words(&mut self, words: &[u32]) {
+    /// Appends to the types; their names are there already.
+    fn words(&mut self, words: &[u32]) -> Result<()> {
         for &word in words {
             let bytes = self.encode(word);
             self.types.extend_from_slice(&bytes);
         }
+        if self.types.len() + self.strings.len() > MAX_PRUNED {
+            return Err(Error::invalid_data(format!(
+                "BTF describes packet drops by more than {MAX_PRUNED} bytes, which no kernel does"
+            )));
+        }
+        Ok(())
     }
 
     fn finish(self) -> Vec<u8> {

@@ -2,7 +2,10 @@
 
 use crate::backend::Endpoints;
 use bytes::Bytes;
-use etherparse::{Ipv6ExtensionSlice, LaxNetSlice, LaxSlicedPacket};
+use etherparse::{
+    IpNumber, Ipv6ExtensionSlice, LaxIpv4Slice, LaxIpv6Slice, LaxNetSlice, LaxSlicedPacket,
+    ip_number,
+};
 use std::{fmt, net::IpAddr};
 
 /// The first bytes of a dropped packet.
@@ -142,43 +145,31 @@ impl Headers {
     }
 
     fn of(sliced: &LaxSlicedPacket<'_>) -> Self {
-        let (src, dst, payload, first): (IpAddr, IpAddr, _, _) = match &sliced.net {
+        let (src, dst, payload, carried): (IpAddr, IpAddr, _, _) = match &sliced.net {
             Some(LaxNetSlice::Ipv4(ip)) => {
                 let header = ip.header();
-                let first = header.fragments_offset().value() == 0;
                 (
                     header.source_addr().into(),
                     header.destination_addr().into(),
                     ip.payload(),
-                    first,
+                    Carried::by_ipv4(ip),
                 )
             }
             Some(LaxNetSlice::Ipv6(ip)) => {
                 let header = ip.header();
-                let first = ip
-                    .extensions()
-                    .clone()
-                    .into_iter()
-                    .all(|extension| match extension {
-                        Ipv6ExtensionSlice::Fragment(fragment) => {
-                            fragment.fragment_offset().value() == 0
-                        }
-                        _ => true,
-                    });
                 (
                     header.source_addr().into(),
                     header.destination_addr().into(),
                     ip.payload(),
-                    first,
+                    Carried::by_ipv6(ip),
                 )
             }
             _ => return Self::default(),
         };
-        let transport = IpProtocol(payload.ip_number.0);
-        // The ports come first in the header, so they may be there where the rest is cut off. A
-        // later fragment has no header.
+        let transport = carried.protocol;
+        // The ports come first in the header, so they may be there where the rest is cut off.
         let ports = match payload.payload {
-            [a, b, c, d, ..] if transport.has_ports() && first => {
+            [a, b, c, d, ..] if transport.is_some_and(IpProtocol::has_ports) && carried.first => {
                 Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
             }
             _ => None,
@@ -192,9 +183,65 @@ impl Headers {
                 address: dst,
                 port: ports.map(|ports| ports.1),
             }),
-            transport: Some(transport),
+            transport,
         }
     }
+}
+
+/// What comes after the IP header and its extensions.
+#[derive(Clone, Copy)]
+struct Carried {
+    /// None if it is behind an extension that is cut.
+    protocol: Option<IpProtocol>,
+    /// Not a later fragment, which holds no header but a part from further behind.
+    first: bool,
+}
+
+impl Carried {
+    fn by_ipv4(ip: &LaxIpv4Slice<'_>) -> Self {
+        let number = ip.payload().ip_number;
+        Self {
+            protocol: (number != ip_number::AUTH).then_some(IpProtocol(number.0)),
+            first: ip.header().fragments_offset().value() == 0,
+        }
+    }
+
+    fn by_ipv6(ip: &LaxIpv6Slice<'_>) -> Self {
+        let protocol = not_extension(ip.payload().ip_number);
+        let first = Self {
+            protocol,
+            first: true,
+        };
+        // The iterator relies on a whole chain: it would read past the end of one that is cut.
+        if protocol.is_none() {
+            return first;
+        }
+        let mut extensions = ip.extensions().clone().into_iter();
+        let later = extensions.find_map(|extension| match extension {
+            Ipv6ExtensionSlice::Fragment(fragment) => {
+                (fragment.fragment_offset().value() != 0).then(|| fragment.next_header())
+            }
+            _ => None,
+        });
+        // What seems to be an extension in a later fragment is any data.
+        later.map_or(first, |number| Self {
+            protocol: not_extension(number),
+            first: false,
+        })
+    }
+}
+
+/// The protocol, unless it is one of the extensions that are looked through.
+fn not_extension(number: IpNumber) -> Option<IpProtocol> {
+    let extension = matches!(
+        number,
+        ip_number::AUTH
+            | ip_number::IPV6_DEST_OPTIONS
+            | ip_number::IPV6_FRAG
+            | ip_number::IPV6_HOP_BY_HOP
+            | ip_number::IPV6_ROUTE
+    );
+    (!extension).then_some(IpProtocol(number.0))
 }
 
 impl fmt::Display for Endpoint {
@@ -316,6 +363,46 @@ mod tests {
         v6[43] = 9;
         assert_eq!(parse(&v6).dst.map(|dst| dst.port), Some(None));
         assert_eq!(parse(&v6).transport, Some(IpProtocol::UDP));
+    }
+
+    #[test]
+    fn extensions_that_are_cut_hide_the_transport() {
+        // Hop-by-hop options, destination options, UDP.
+        let mut packet = vec![0x60, 0, 0, 0, 0, 24, 0, 64];
+        packet.extend_from_slice(&[0xfd; 32]);
+        packet.extend_from_slice(&[60, 0, 1, 4, 0, 0, 0, 0]);
+        packet.extend_from_slice(&[17, 0, 1, 4, 0, 0, 0, 0]);
+        packet.extend_from_slice(&[3, 232, 0, 53, 0, 8, 0, 0]);
+        let parse =
+            |packet: &[u8]| Headers::parse(packet, Layer::Network, None, Some(EtherType::IPV6));
+        let whole = parse(&packet);
+        assert_eq!(whole.dst.and_then(|dst| dst.port), Some(53));
+        for len in 40..packet.len() {
+            // A buffer of this very length, for a sanitizer to see what is read behind it.
+            let cut: Box<[u8]> = packet[..len].into();
+            let headers = parse(&cut);
+            assert!(headers.src.is_some() && headers.dst.is_some(), "{len}");
+            let transport = (len >= 56).then_some(IpProtocol::UDP);
+            assert_eq!(headers.transport, transport, "{len}");
+        }
+    }
+
+    #[test]
+    fn what_seems_an_extension_in_a_later_fragment_is_none() {
+        // A fragment header, then destination options that say TCP.
+        let mut packet = vec![0x60, 0, 0, 0, 0, 24, 44, 64];
+        packet.extend_from_slice(&[0xfd; 32]);
+        packet.extend_from_slice(&[60, 0, 0, 8, 0, 0, 0, 7]);
+        packet.extend_from_slice(&[6, 0, 1, 4, 0, 0, 0, 0]);
+        packet.extend_from_slice(&[3, 232, 0, 53, 0, 8, 0, 0]);
+        let parse =
+            |packet: &[u8]| Headers::parse(packet, Layer::Network, None, Some(EtherType::IPV6));
+        let headers = parse(&packet);
+        assert_eq!(headers.transport, None);
+        assert_eq!(headers.dst.map(|dst| dst.port), Some(None));
+        packet[43] = 0;
+        assert_eq!(parse(&packet).transport, Some(IpProtocol::TCP));
+        assert_eq!(parse(&packet).dst.and_then(|dst| dst.port), Some(53));
     }
 
     #[test]

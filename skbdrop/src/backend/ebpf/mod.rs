@@ -2,6 +2,8 @@
 
 mod config;
 mod decode;
+#[cfg(any(fuzzing, test))]
+pub(super) mod fuzz;
 mod object;
 mod source;
 

@@ -56,7 +56,7 @@ fn socket(flags: SocketFlags) -> Option<OwnedFd> {
 }
 
 /// The names in the kernel's list, where abstract ones begin with `@`.
-fn names(sockets: &str) -> impl Iterator<Item = &str> {
+pub(super) fn names(sockets: &str) -> impl Iterator<Item = &str> {
     sockets.lines().filter_map(|line| {
         let name = line.split_ascii_whitespace().nth(7)?.strip_prefix('@')?;
         name.starts_with(PREFIX).then_some(name)
@@ -71,7 +71,7 @@ fn write(config: Config) -> String {
     format!("{mode}/{}/{}", config.trunc_len, config.queue_len)
 }
 
-fn read(name: &str) -> Option<Config> {
+pub(super) fn read(name: &str) -> Option<Config> {
     let mut parts = name.strip_prefix(PREFIX)?.split('/');
     Some(Config {
         mode: match parts.next()? {

@@ -43,7 +43,7 @@ impl Members {
 
 /// The columns are: address, protocol, port, the first 32 groups as a mask, and others. The group is
 /// among those: the kernel gives drop_monitor's a fixed number, which is 1.
-fn count(text: &str, group: u32) -> usize {
+pub(super) fn count(text: &str, group: u32) -> usize {
     let Some(bit) = group.checked_sub(1).and_then(|at| 1u32.checked_shl(at)) else {
         return 0;
     };

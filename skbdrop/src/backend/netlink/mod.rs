@@ -5,6 +5,8 @@ mod answer;
 mod config;
 mod control;
 mod decode;
+#[cfg(any(fuzzing, test))]
+pub(super) mod fuzz;
 mod heritage;
 mod losses;
 mod mark;

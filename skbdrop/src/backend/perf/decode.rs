@@ -76,8 +76,8 @@ impl Sample {
             skbaddr: field(format.skbaddr, "skbaddr")?,
             location: field(format.location, "location")?,
             rx_sk: optional(format.rx_sk, "rx_sk")?,
-            protocol: optional(format.protocol, "protocol")?.map(|protocol| protocol as u16),
-            reason: optional(format.reason, "reason")?.map(|reason| reason as u32),
+            protocol: fitting(optional(format.protocol, "protocol")?, "protocol")?,
+            reason: fitting(optional(format.reason, "reason")?, "reason")?,
         })
     }
 
@@ -95,6 +95,16 @@ impl Sample {
         record.tid = Some(self.tid);
         record
     }
+}
+
+/// A number cut to its lower half would be another one.
+fn fitting<T: TryFrom<u64>>(number: Option<u64>, what: &str) -> Result<Option<T>> {
+    let fits = number.map(T::try_from).transpose();
+    fits.map_err(|_| {
+        Error::invalid_data(format!(
+            "a perf record has a {what} of more bits than the kernel's have"
+        ))
+    })
 }
 
 fn half(bytes: &[u8], at: usize) -> Option<u32> {
@@ -168,6 +178,33 @@ mod tests {
             panic!("a good sample");
         };
         assert_eq!(sample.record().reason, None);
+    }
+
+    #[test]
+    fn a_number_of_too_many_bits_is_not_cut() {
+        let wide = |reason| Format {
+            reason: Some(Field {
+                offset: reason,
+                size: 8,
+            }),
+            ..format()
+        };
+        // The lower half of the socket's address would be a good number.
+        let mut body = body();
+        body[28 + 24..28 + 32].copy_from_slice(&(7u64 | 1 << 32).to_ne_bytes());
+        assert!(decode(SAMPLE, &body, &wide(24)).is_err());
+        let protocol = Format {
+            protocol: Some(Field {
+                offset: 12,
+                size: 4,
+            }),
+            ..format()
+        };
+        assert!(decode(SAMPLE, &body, &protocol).is_err());
+        let Ok(Item::Sample(sample)) = decode(SAMPLE, &body, &wide(36)) else {
+            panic!("a number of eight bytes that fits");
+        };
+        assert_eq!(sample.record().reason, Some(Reason::Number(7)));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod decode;
 mod format;
+#[cfg(any(fuzzing, test))]
+pub(super) mod fuzz;
 mod source;
 
 pub(super) use source::PerfSource;

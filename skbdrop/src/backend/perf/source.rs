@@ -204,8 +204,8 @@ impl Ring {
                     });
                 }
                 Ok(Item::Lost(count)) => {
-                    self.untold += count;
-                    self.lost += count;
+                    self.untold = self.untold.saturating_add(count);
+                    self.lost = self.lost.saturating_add(count);
                 }
                 Ok(Item::Other) => {}
                 Err(_) => {

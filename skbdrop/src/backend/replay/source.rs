@@ -12,11 +12,14 @@ use rustix::time::{
 use std::{
     fmt,
     fs::File,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read as _},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
     time::{Duration, Instant},
 };
+
+/// An event with the most bytes of a packet takes some 40 KiB. A file without newlines must not fill the memory.
+const MAX_LINE: u64 = 1 << 20;
 
 /// Plays recorded events, all at once or at the pace at which they came.
 ///
@@ -105,7 +108,7 @@ impl Replay {
     fn next_line(&mut self) -> Result<Option<String>> {
         loop {
             let mut line = String::new();
-            let read = self.lines.read_line(&mut line);
+            let read = (&mut self.lines).take(MAX_LINE).read_line(&mut line);
             self.number += 1;
             if read.map_err(|e| {
                 Error::io(
@@ -115,6 +118,9 @@ impl Replay {
             })? == 0
             {
                 return Ok(None);
+            }
+            if line.len() as u64 == MAX_LINE && !line.ends_with('\n') {
+                return Err(self.bad(&format!("it is longer than {MAX_LINE} bytes")));
             }
             if !line.trim().is_empty() {
                 return Ok(Some(line));
@@ -127,11 +133,16 @@ impl Replay {
         while let Some(line) = self.next_line()? {
             match decode::line(&line).map_err(|what| self.bad(&what))? {
                 Line::Event(event) => return Ok(Some(event)),
-                Line::Lost(lost) => self.lost += lost,
+                Line::Lost(lost) => self.lose(lost),
             }
         }
         self.ended = true;
         Ok(None)
+    }
+
+    /// Anyone can write any number.
+    fn lose(&mut self, lost: u64) {
+        self.lost = self.lost.saturating_add(lost);
     }
 
     /// How long until the event is due; `None` if it is.
@@ -194,7 +205,7 @@ impl Source for Replay {
                 break;
             }
             let record = event.record();
-            self.lost += record.lost_before;
+            self.lose(record.lost_before);
             sink(record);
             read.taken += 1;
         }
