@@ -28,8 +28,8 @@ reason: what drop reasons are called and what they mean
   reason --check          whether the names agree with the tracepoint's print fmt
 
 The kernel is the running one, or that of:
-  --btf FILE, --vmlinux FILE   raw BTF, or a vmlinux with a `.BTF` section
-  --module FILE                a module of that kernel, by its BTF or as .ko; may be repeated
+  --btf FILE, --vmlinux FILE   raw BTF, vmlinux or vmlinuz
+  --module FILE                a module of that kernel, its BTF or .ko; may be repeated
   --format FILE                the text of events/skb/kfree_skb/format in tracefs
 ";
 

@@ -79,8 +79,9 @@ impl Resolver {
         }
     }
 
-    /// Reads names from a file: raw BTF as in `/sys/kernel/btf`, or a vmlinux with a `.BTF`
-    /// section.
+    /// Reads names from a file: raw BTF as in `/sys/kernel/btf`; a vmlinux with a `.BTF` section; arm64's and riscv's
+    /// `Image`; or, with the feature `image`, a packed kernel image as distributions ship it (`vmlinuz`). One that
+    /// unpacks to more than 256 MiB is refused.
     ///
     /// # Errors
     ///
