@@ -7,10 +7,11 @@
 //!    means: Nobody on this host listens for the packet: a UDP port, TCP connection or ping identifier without a socket. …
 //! ```
 
-use skbdrop::{DropReason, Resolver};
+use skbdrop::{DropReason, Explanation, Resolver, reason::ResolverBuilder};
 use std::{
     collections::BTreeMap,
     error::Error,
+    ffi::OsString,
     fmt::Write as _,
     io::{self, Write as _},
     path::PathBuf,
@@ -24,7 +25,7 @@ reason: what drop reasons are called and what they mean
   reason NO_SOCKET …      what these names mean, and their numbers
   reason --list           all reasons of the kernel
   reason --diff A B       which reasons moved, came or went from kernel A to kernel B; each a file
-                          as for --btf or --format, or `running`
+                          as for --btf or --format, or `running`; with modules: VMLINUX,MODULE,…
   reason --check          whether the names agree with the tracepoint's print fmt
 
 The kernel is the running one, or that of:
@@ -54,33 +55,39 @@ enum Act {
 }
 
 fn main() -> ExitCode {
-    let text = match options() {
+    let (text, error) = match options() {
         Ok(Some(options)) => answer(&options),
-        Ok(None) => Ok(HELP.to_owned()),
-        Err(e) => Err(format!("{e}\n\n{HELP}").into()),
+        Ok(None) => (HELP.to_owned(), None),
+        Err(e) => (String::new(), Some(format!("{e}\n\n{HELP}").into())),
     };
-    match text {
-        Ok(text) => {
-            // A reader that left early has seen enough.
-            let _ = io::stdout().write_all(text.as_bytes());
-            ExitCode::SUCCESS
+    let written = match io::stdout().write_all(text.as_bytes()) {
+        // A reader that left early has seen enough.
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Some(format!("cannot write to standard output: {e}").into())
         }
-        Err(e) => {
-            eprintln!("reason: {e:#}");
+        _ => None,
+    };
+    match error.or(written) {
+        None => ExitCode::SUCCESS,
+        Some(e) => {
+            // Where this cannot be told either, the status tells it.
+            let _ = writeln!(io::stderr(), "reason: {e:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn answer(options: &Options) -> Result<String> {
-    if let Act::Diff(old, new) = &options.act {
-        return Ok(diff(&kernel(old)?, &kernel(new)?));
-    }
-    let mut resolver = resolver(options)?;
-    match &options.act {
-        Act::List => Ok(list(&mut resolver)),
-        Act::Check => check(&resolver, options),
-        _ => explain(&mut resolver, &options.reasons),
+/// What there is to say, and what there is to complain of besides.
+fn answer(options: &Options) -> (String, Option<Box<dyn Error>>) {
+    let text = match &options.act {
+        Act::Diff(old, new) => kernel(old).and_then(|old| Ok(diff(&old, &kernel(new)?))),
+        Act::List => resolver(options).and_then(|mut resolver| list(&mut resolver)),
+        Act::Check => check(options),
+        Act::Explain => return explain_all(options),
+    };
+    match text {
+        Ok(text) => (text, None),
+        Err(e) => (String::new(), Some(e)),
     }
 }
 
@@ -98,28 +105,42 @@ fn resolver(options: &Options) -> Result<Resolver> {
     Ok(builder.build()?)
 }
 
-/// A side of a comparison. Text is a `format`, anything else has BTF in it.
-fn kernel(file: &str) -> Result<Resolver> {
-    if file == "running" {
+/// A side of a comparison: a kernel's file, and after commas its modules'. Text is a `format`, anything else has BTF
+/// in it.
+fn kernel(files: &str) -> Result<Resolver> {
+    let mut files = files.split(',');
+    let kernel = files.next().unwrap_or_default();
+    let modules: Vec<&str> = files.collect();
+    if kernel == "running" {
         let mut resolver = Resolver::from_kernel()?;
         resolver.refresh();
         return Ok(resolver);
     }
-    let bytes = std::fs::read(file).map_err(|e| format!("cannot read `{file}`: {e}"))?;
-    Ok(match std::str::from_utf8(&bytes) {
-        Ok(_) => Resolver::builder().format(file).build()?,
-        Err(_) => Resolver::from_btf_file(file)?,
-    })
+    if modules.is_empty() {
+        // Read once, for it may be a pipe.
+        let bytes = std::fs::read(kernel).map_err(|e| format!("cannot read `{kernel}`: {e}"))?;
+        return match std::str::from_utf8(&bytes) {
+            Ok(text) => Resolver::from_format(text),
+            Err(_) => Resolver::from_btf_bytes(&bytes),
+        }
+        .map_err(|e| format!("cannot use `{kernel}`: {e:#}").into());
+    }
+    let builder = Resolver::builder().vmlinux(kernel);
+    let builder = modules.into_iter().fold(builder, ResolverBuilder::module);
+    Ok(builder.build()?)
 }
 
-fn list(resolver: &mut Resolver) -> String {
+fn list(resolver: &mut Resolver) -> Result<String> {
     resolver.refresh();
     let mut text = String::new();
     for reason in resolver.reasons() {
         let raw = reason.raw().unwrap_or_default();
         let _ = writeln!(text, "{raw:>8}  {reason}{}", subsystem(&reason));
     }
-    text
+    if text.is_empty() {
+        return Err("this kernel names no reasons (those before Linux 5.17 have none)".into());
+    }
+    Ok(text)
 }
 
 fn subsystem(reason: &DropReason) -> String {
@@ -128,39 +149,53 @@ fn subsystem(reason: &DropReason) -> String {
     name.map_or_else(String::new, |name| format!("  {name}"))
 }
 
-fn explain(resolver: &mut Resolver, asked: &[String]) -> Result<String> {
+/// Explains what can be explained, also where the kernel's names cannot be read.
+fn explain_all(options: &Options) -> (String, Option<Box<dyn Error>>) {
+    let (mut resolver, mut error) = match resolver(options) {
+        Ok(resolver) => (resolver, None),
+        Err(e) => (Resolver::empty(), Some(e)),
+    };
     let mut text = String::new();
-    for asked in asked {
-        let reason = match number(asked) {
-            Some(raw) => resolver.resolve(raw),
-            None => by_name(resolver, asked)?,
-        };
-        let raw = reason.raw().unwrap_or_default();
-        match reason.source() {
-            Some(source) => {
-                let _ = writeln!(
-                    text,
-                    "{raw}  {reason}{}\n   by {source}",
-                    subsystem(&reason)
-                );
-                text += &explanation(&reason);
-            }
-            None => {
-                let _ = writeln!(
-                    text,
-                    "{raw}  has no name on this kernel{}",
-                    subsystem(&reason)
-                );
-            }
+    for asked in &options.reasons {
+        match explain_one(&mut resolver, asked) {
+            Ok(answer) => text += &answer,
+            Err(e) => error = error.or(Some(e)),
         }
     }
-    Ok(text)
+    (text, error)
+}
+
+fn explain_one(resolver: &mut Resolver, asked: &str) -> Result<String> {
+    let reason = match number(asked) {
+        Some(raw) => resolver.resolve(raw?),
+        None => match by_name(resolver, asked)? {
+            Ok(reason) => reason,
+            Err(explanation) => {
+                let name = explanation.name();
+                let text = lines(explanation);
+                return Ok(format!("{name}  is no reason of this kernel\n{text}"));
+            }
+        },
+    };
+    let raw = reason.raw().unwrap_or_default();
+    let subsystem = subsystem(&reason);
+    Ok(match reason.source() {
+        Some(source) => format!(
+            "{raw}  {reason}{subsystem}\n   by {source}\n{}",
+            explanation(&reason)
+        ),
+        None => format!("{raw}  has no name on this kernel{subsystem}\n"),
+    })
 }
 
 fn explanation(reason: &DropReason) -> String {
-    let Some(explanation) = reason.explain() else {
-        return "   no explanation is known to this version of skbdrop\n".to_owned();
-    };
+    match reason.explain() {
+        Some(explanation) => lines(explanation),
+        None => "   no explanation is known to this version of skbdrop\n".to_owned(),
+    }
+}
+
+fn lines(explanation: &Explanation) -> String {
     let mut text = format!(
         "   means: {}\n   causes: {}\n",
         explanation.meaning(),
@@ -172,24 +207,45 @@ fn explanation(reason: &DropReason) -> String {
     text
 }
 
-fn number(text: &str) -> Option<u32> {
-    match text.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
+/// `None` for what begins with no digit, an error for a number that none can have.
+fn number(text: &str) -> Option<Result<u32>> {
+    if !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
     }
+    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let number = match hexadecimal {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    Some(number.map_err(|e| format!("`{text}` is no number of a reason: {e}").into()))
 }
 
-/// The name may be written as in the kernel's source, and in small letters.
-fn by_name(resolver: &mut Resolver, asked: &str) -> Result<DropReason> {
-    let name = asked.to_uppercase();
-    let name = name.strip_prefix("SKB_DROP_REASON_").unwrap_or(&name);
-    if resolver.number(name).is_none() {
+/// The name may be written as in the kernel's source, and in small letters. If the kernel has none of this name,
+/// what it means on others.
+fn by_name(
+    resolver: &mut Resolver,
+    asked: &str,
+) -> Result<std::result::Result<DropReason, &'static Explanation>> {
+    let whole = asked.to_uppercase();
+    let plain = whole.trim_start_matches('_');
+    let names = [
+        plain,
+        plain.strip_prefix("SKB_DROP_REASON_").unwrap_or(plain),
+        plain.strip_prefix("SKB_").unwrap_or(plain),
+    ];
+    if names.iter().all(|name| resolver.number(name).is_none()) {
         resolver.refresh();
     }
-    if let Some(raw) = resolver.number(name) {
-        return Ok(resolver.reason(raw));
+    if let Some(raw) = names.iter().find_map(|name| resolver.number(name)) {
+        return Ok(Ok(resolver.reason(raw)));
     }
-    let part = |reason: &DropReason| reason.name().is_some_and(|known| known.contains(name));
+    if let Some(explanation) = names.iter().find_map(|name| skbdrop::explain(name)) {
+        return Ok(Err(explanation));
+    }
+    let part = |reason: &DropReason| {
+        let name = reason.name().unwrap_or_default();
+        !names[1].is_empty() && name.contains(names[1])
+    };
     let like: Vec<String> = resolver
         .reasons()
         .filter(part)
@@ -199,12 +255,22 @@ fn by_name(resolver: &mut Resolver, asked: &str) -> Result<DropReason> {
         0 => "--list shows all that it has".to_owned(),
         _ => format!("it has {}", like.join(", ")),
     };
-    Err(format!("no drop reason `{name}` on this kernel ({hint})").into())
+    Err(format!("no drop reason `{asked}` on this kernel ({hint})").into())
 }
 
-fn check(resolver: &Resolver, options: &Options) -> Result<String> {
+fn check(options: &Options) -> Result<String> {
+    // The text is what to compare with, and no source of names here.
+    let resolver = resolver(&Options {
+        format: None,
+        vmlinux: options.vmlinux.clone(),
+        ..Options::default()
+    })?;
     let differing = match &options.format {
-        Some(file) => resolver.check_format(&std::fs::read_to_string(file)?)?,
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|e| format!("cannot read `{}`: {e}", file.display()))?;
+            resolver.check_format(&text)?
+        }
         None => resolver.check()?,
     };
     if differing.is_empty() {
@@ -252,24 +318,40 @@ fn diff(old: &Resolver, new: &Resolver) -> String {
 fn options() -> Result<Option<Options>, lexopt::Error> {
     use lexopt::prelude::*;
     let mut options = Options::default();
+    let mut acts = Vec::new();
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("btf" | "vmlinux") => options.vmlinux = Some(parser.value()?.into()),
+            Long("btf" | "vmlinux") => once(&mut options.vmlinux, parser.value()?)?,
             Long("module") => options.modules.push(parser.value()?.into()),
-            Long("format") => options.format = Some(parser.value()?.into()),
-            Long("list") => options.act = Act::List,
-            Long("check") => options.act = Act::Check,
+            Long("format") => once(&mut options.format, parser.value()?)?,
+            Long("list") => acts.push(Act::List),
+            Long("check") => acts.push(Act::Check),
             Long("diff") => {
-                options.act = Act::Diff(parser.value()?.string()?, parser.value()?.string()?);
+                acts.push(Act::Diff(
+                    parser.value()?.string()?,
+                    parser.value()?.string()?,
+                ));
             }
             Long("help") | Short('h') => return Ok(None),
             Value(reason) => options.reasons.push(reason.string()?),
             _ => return Err(argument.unexpected()),
         }
     }
-    if matches!(options.act, Act::Explain) && options.reasons.is_empty() {
-        return Err("a number or a name is missing".into());
+    match (acts.len(), options.reasons.is_empty()) {
+        (0, true) => return Err("a number or a name is missing".into()),
+        (0, false) => {}
+        (1, true) => options.act = acts.remove(0),
+        _ => {
+            return Err("one thing at a time: numbers and names, --list, --diff or --check".into());
+        }
     }
     Ok(Some(options))
+}
+
+fn once(place: &mut Option<PathBuf>, file: OsString) -> Result<(), lexopt::Error> {
+    match place.replace(file.into()) {
+        None => Ok(()),
+        Some(_) => Err("one kernel at a time: --diff compares two".into()),
+    }
 }

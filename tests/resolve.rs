@@ -162,6 +162,28 @@ fn wide_and_negative_values_are_no_reasons() {
 }
 
 #[test]
+fn negative_values_of_32_bits_are_no_reasons_either() {
+    let mut btf = Encoder::new();
+    let values = [
+        ("SKB_DROP_REASON_NEGATIVE", u32::MAX),
+        ("SKB_DROP_REASON_GOOD", 5),
+    ];
+    btf.signed_enumeration("skb_drop_reason", &values);
+    let resolver = Resolver::from_btf_bytes(&btf.finish()).unwrap();
+    assert_eq!(resolver.reasons().count(), 1);
+    assert_eq!(resolver.reason(5).name(), Some("GOOD"));
+}
+
+#[test]
+fn a_declaration_without_values_hides_nothing() {
+    let mut btf = Encoder::new();
+    btf.enumeration("skb_drop_reason", &[]);
+    btf.enumeration("skb_drop_reason", &[("SKB_DROP_REASON_GOOD", 5)]);
+    let resolver = Resolver::from_btf_bytes(&btf.finish()).unwrap();
+    assert_eq!(resolver.reason(5).name(), Some("GOOD"));
+}
+
+#[test]
 fn a_kernel_without_reasons_names_none() {
     let mut btf = Encoder::new();
     btf.enumeration("other", &[("A", 1)]);
@@ -182,6 +204,18 @@ fn print_fmt_is_a_second_source() {
         Resolver::from_format("nonsense").unwrap_err().kind(),
         ErrorKind::InvalidData
     );
+}
+
+#[test]
+fn a_truncated_format_is_a_clear_error() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/7.3.4+deb13-amd64");
+    let whole = fs::read_to_string(format!("{folder}/kfree_skb.format")).unwrap();
+    let list = whole.rfind("\"MAX\" }").unwrap() + "\"MAX\" }".len();
+    for end in 0..=list {
+        let error = Resolver::from_format(&whole[..end]).expect_err("a truncated format");
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{end}: {error:#}");
+    }
+    Resolver::from_format(&whole[..=list]).unwrap();
 }
 
 #[test]
@@ -436,9 +470,10 @@ fn disagreement_with_print_fmt_is_told() {
             "4 is nothing here and NO_SOCKET in print fmt"
         ]
     );
-    // A kernel without reasons says nothing to compare with.
+    // A kernel without reasons is of one mind with its own tracepoint alone.
     let none = "name: kfree_skb\nprint fmt: \"skbaddr=%p\", REC->skbaddr\n";
-    assert_eq!(resolver.check_format(none).unwrap(), []);
+    assert_eq!(resolver.check_format(none).unwrap().len(), 4);
+    assert_eq!(Resolver::empty().check_format(none).unwrap(), []);
 }
 
 #[test]

@@ -103,8 +103,17 @@ pub(crate) fn reason_symbols(format: &str) -> Result<Vec<(u32, String)>> {
             "not the `format` of the tracepoint skb:kfree_skb: it has no `name: kfree_skb` or no `print fmt`",
         ));
     };
+    let truncated = || {
+        Error::invalid_data(
+            "`print fmt` of the tracepoint skb:kfree_skb is truncated: its list of reasons has no end",
+        )
+    };
     let Some((_, list)) = print.split_once("__print_symbolic(REC->reason,") else {
-        return Ok(Vec::new());
+        return if format.contains(" reason;") {
+            Err(truncated())
+        } else {
+            Ok(Vec::new())
+        };
     };
     let mut symbols = Vec::new();
     let mut rest = list.trim_start();
@@ -122,6 +131,9 @@ pub(crate) fn reason_symbols(format: &str) -> Result<Vec<(u32, String)>> {
         };
         symbols.push((number, name));
         rest = tail.trim_start().trim_start_matches(',').trim_start();
+    }
+    if !rest.starts_with(')') {
+        return Err(truncated());
     }
     Ok(symbols)
 }

@@ -71,6 +71,17 @@ impl Encoder {
         id
     }
 
+    /// An `enum` of 32 bits that has negative values.
+    pub fn signed_enumeration(&mut self, name: &str, values: &[(&str, u32)]) -> u32 {
+        let id = self.head(name, 1 << 7 | 6, values.len(), 4);
+        for (name, value) in values {
+            let name = self.string(name);
+            self.word(name);
+            self.word(*value);
+        }
+        id
+    }
+
     /// An `enum` of 64 bits.
     pub fn enumeration64(&mut self, name: &str, values: &[(&str, u64)]) -> u32 {
         let id = self.head(name, 19, values.len(), 8);

@@ -19,8 +19,7 @@ pub(crate) struct DropTypes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EnumFacts {
     pub(crate) name: String,
-    /// Enumerators in order of declaration. Values of 64 bits and negative ones are kept as
-    /// the bit pattern that BTF has.
+    /// Enumerators in order of declaration. Negative values are kept as their pattern of 64 bits.
     pub(crate) values: Vec<(String, u64)>,
 }
 
@@ -80,8 +79,13 @@ impl DropTypes {
             let ty = self.btf.resolve_type_by_id(id).map_err(btf_error)?;
             let (name, values) = match &ty {
                 Type::Enum(ty) => {
+                    let signed = ty.is_signed();
+                    let wide = |value: u32| match signed {
+                        true => i64::from(value as i32) as u64,
+                        false => value.into(),
+                    };
                     let values = ty.members.iter();
-                    let values = values.map(|member| Ok((self.name(member)?, member.val().into())));
+                    let values = values.map(|member| Ok((self.name(member)?, wide(member.val()))));
                     (self.name(ty)?, values.collect::<Result<_>>()?)
                 }
                 Type::Enum64(ty) => {

@@ -18,7 +18,8 @@ use crate::{Error, Result, sys};
 use std::{
     collections::HashSet,
     ffi::OsString,
-    fs,
+    fs::{self, File},
+    io::Read as _,
     os::unix::fs::DirEntryExt as _,
     path::{Path, PathBuf},
 };
@@ -52,7 +53,7 @@ fn with_kernel_btf<T>(read: impl FnOnce(&[u8]) -> Result<T>) -> Result<T> {
 }
 
 /// Modules whose BTF was read, each by its file's name and number: a module that is loaded again has another file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct SeenModules(HashSet<(OsString, u64)>);
 
 /// Reads the enums of those modules in `folder` that were not seen yet, each with its file. `base` is the BTF that
@@ -67,7 +68,9 @@ pub(crate) fn new_module_enums(
     };
     let files = entries.filter_map(|entry| {
         let entry = entry.ok()?;
-        Some((entry.file_name(), entry.ino()))
+        // Whatever else is there may have no end.
+        let is_file = fs::metadata(entry.path()).is_ok_and(|it| it.is_file());
+        is_file.then(|| (entry.file_name(), entry.ino()))
     });
     let new: Vec<_> = files
         .filter(|file| file.0 != "vmlinux" && !seen.0.contains(file))
@@ -80,7 +83,7 @@ pub(crate) fn new_module_enums(
         for file in new {
             let path = folder.join(&file.0);
             // A module may go before it is read; one of the same name that comes later is another file.
-            let Ok(module) = fs::read(&path) else {
+            let Ok(module) = read(&path) else {
                 continue;
             };
             seen.0.insert(file);
@@ -132,9 +135,20 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<DropTypes> {
     DropTypes::parse(&image::raw_btf(bytes)?)
 }
 
+/// The most that is read of a file, in bytes. A vmlinux with all its debug information has half of it.
+const MAX_FILE: u64 = 1 << 30;
+
 fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path)
-        .map_err(|e| Error::io(format!("cannot read the BTF file `{}`", path.display()), e))
+    let act = || format!("cannot read the BTF file `{}`", path.display());
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|e| Error::io(act(), e))?;
+    if bytes.len() as u64 > MAX_FILE {
+        let why = Error::invalid_data(format!("it has more than {MAX_FILE} bytes"));
+        return Err(Error::invalid_data(act()).caused_by(why));
+    }
+    Ok(bytes)
 }
 
 fn in_file(path: &Path, error: Error) -> Error {

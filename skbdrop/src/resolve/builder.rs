@@ -1,7 +1,7 @@
 //! [`ResolverBuilder`]: names from files that the caller chose.
 
 use super::{Modules, Resolver};
-use crate::{Error, Result, btf};
+use crate::{Error, ErrorKind, Result, btf};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -36,8 +36,9 @@ impl ResolverBuilder {
         self
     }
 
-    /// A module of this kernel, by its BTF, raw or in a `.BTF` section. A module's BTF refers to its kernel's:
-    /// without [`vmlinux`](Self::vmlinux) that is the running one's.
+    /// A module of this kernel: its raw BTF, a `.ko`, or with the feature `image` a packed one. A module's BTF refers
+    /// to the whole of its kernel's; without [`vmlinux`](Self::vmlinux) that is the running one's. What
+    /// [`prune_module_btf`](crate::prune_module_btf) made stands alone, and goes with a pruned kernel's too.
     pub fn module(mut self, file: impl Into<PathBuf>) -> Self {
         self.modules.push(file.into());
         self
@@ -68,6 +69,12 @@ impl ResolverBuilder {
         if self.vmlinux.is_none() && self.format.is_none() && names_none {
             return Resolver::from_kernel();
         }
+        if self.vmlinux.is_none() && self.format.is_some() && !names_none {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "modules cannot be read with a `format` alone (name their kernel by `vmlinux`)",
+            ));
+        }
         let mut resolver = match &self.vmlinux {
             Some(file) => Resolver::from_btf_file(file)?,
             None if names_none => Resolver::empty(),
@@ -97,7 +104,10 @@ impl ResolverBuilder {
                     e,
                 )
             })?;
-            resolver.fall_back(&text, Some(file))?;
+            resolver.fall_back(&text, Some(file)).map_err(|e| {
+                let act = format!("cannot use the format file `{}`", file.display());
+                Error::new(e.kind(), act).caused_by(e)
+            })?;
         }
         Ok(resolver)
     }

@@ -34,9 +34,7 @@ impl fmt::Display for Disagreement {
 /// Compares the core's names in `ours` with those of `print_fmt`. That lists neither the numbers in front of its first,
 /// which mean that nothing was dropped, nor any subsystem's.
 pub(super) fn compare(ours: &Names, print_fmt: &Names) -> Vec<Disagreement> {
-    let Some((first, _)) = print_fmt.iter().next() else {
-        return Vec::new();
-    };
+    let first = print_fmt.iter().next().map_or(0, |(raw, _)| raw);
     let theirs = print_fmt.iter().map(|(raw, _)| raw);
     let only_ours = ours.iter().filter_map(|(raw, named)| {
         let subsystem = named.subsystem.as_ref().and_then(|known| known.number);

@@ -37,14 +37,14 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// println!("{}", resolver.resolve(3)); // NO_SOCKET on Linux 6.12, PKT_TOO_SMALL on 6.1
 /// # Ok::<(), skbdrop::Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Resolver {
     names: Names,
     modules: Option<Modules>,
 }
 
 /// The modules whose BTF is read when a number asks for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Modules {
     folder: PathBuf,
     /// The kernel's BTF, from which theirs is split.

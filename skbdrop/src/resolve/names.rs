@@ -15,7 +15,7 @@ const SUBSYSTEMS: &str = "skb_drop_reason_subsys";
 const MASK: &str = "SKB_DROP_REASON_SUBSYS_MASK";
 
 /// Names by number.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     /// Sorted by number, each once.
     entries: Vec<(u32, Arc<Named>)>,
@@ -30,14 +30,17 @@ impl Names {
     /// From the enums of a kernel's BTF.
     pub(super) fn from_enums(enums: &[EnumFacts], source: &NameSource) -> Self {
         let mut names = Self::default();
-        let core = enums.iter().find(|e| e.name == CORE);
-        let mask = core.and_then(|core| core.values.iter().find(|(name, _)| name == MASK));
+        // It may be there once more as a declaration alone, without values.
+        let core = || {
+            let enums = enums.iter().filter(|e| e.name == CORE);
+            enums.flat_map(|core| &core.values)
+        };
+        let mask = core().find(|(name, _)| name == MASK);
         names.mask = mask.map_or(0, |(_, value)| *value as u32);
-        if let Some(subsystems) = enums.iter().find(|e| e.name == SUBSYSTEMS) {
-            names.subsystems = named_subsystems(subsystems);
-        }
+        let subsystems = enums.iter().filter(|e| e.name == SUBSYSTEMS);
+        names.subsystems = named_subsystems(subsystems.flat_map(|e| &e.values));
         let mut new = names.collect(enums, source);
-        for (name, value) in core.iter().flat_map(|core| &core.values) {
+        for (name, value) in core() {
             let plain = strip(name, &["SKB_DROP_REASON_", "SKB_"]);
             // The last enumerator only counts them.
             if name != MASK && plain != "MAX" && is_identifier(name) {
@@ -173,8 +176,8 @@ impl Names {
     }
 }
 
-fn named_subsystems(subsystems: &EnumFacts) -> Vec<Subsystem> {
-    let values = subsystems.values.iter().filter_map(|(name, value)| {
+fn named_subsystems<'a>(values: impl Iterator<Item = &'a (String, u64)>) -> Vec<Subsystem> {
+    let values = values.filter_map(|(name, value)| {
         let plain = strip(name, &["SKB_DROP_REASON_SUBSYS_"]);
         // The last enumerator only counts them.
         let is_real = plain != "NUM" && is_identifier(name);
