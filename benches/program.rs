@@ -1,12 +1,13 @@
 //! What does the program cost a drop, as a multiple of the floor? `cargo bench -p skbdrop-benches --bench program`,
 //! as root.
 
-use skbdrop::Monitor;
+use skbdrop::{Counters, Monitor};
 use skbdrop_benches::{
+    flood,
     floor::{Floor, Kind},
     run_time,
 };
-use std::{net::UdpSocket, time::Duration};
+use std::time::Duration;
 
 /// Datagrams of a flood, each of them dropped.
 const DATAGRAMS: usize = 100_000;
@@ -16,7 +17,7 @@ const ROUNDS: usize = 7;
 type Measure = fn() -> f64;
 
 fn main() {
-    let candidates: [(&str, Option<&str>, Measure); 5] = [
+    let candidates: [(&str, Option<&str>, Measure); 6] = [
         ("floor: empty", None, || floor(Kind::Empty)),
         ("floor: 64 bytes, no wake-up", None, || floor(Kind::Ring)),
         (
@@ -30,6 +31,11 @@ fn main() {
             || monitor(96),
         ),
         ("floor: per-CPU hash", None, || floor(Kind::Hash)),
+        (
+            "counters, by reason and place",
+            Some("floor: per-CPU hash"),
+            counters,
+        ),
     ];
     let mut samples = vec![Vec::new(); candidates.len()];
     for _ in 0..ROUNDS {
@@ -64,17 +70,19 @@ fn floor(kind: Kind) -> f64 {
 }
 
 fn monitor(snap_len: usize) -> f64 {
-    let mut monitor = Monitor::builder()
-        .snap_len(snap_len)
-        .build()
-        .expect("root");
+    let mut monitor = Monitor::builder().snap_len(snap_len).build().expect("root");
     measure(|| while !monitor.next_batch(1 << 16).expect("events").is_empty() {})
+}
+
+fn counters() -> f64 {
+    let _counters = Counters::builder().build().expect("root");
+    measure(|| ())
 }
 
 /// Mean of a flood, from a thread of its own, while the reader empties the buffer now and then.
 fn measure(mut drain: impl FnMut()) -> f64 {
     let (spent, ()) = run_time::of_own_programs(|| {
-        let flooding = std::thread::spawn(flood);
+        let flooding = std::thread::spawn(|| flood(DATAGRAMS));
         while !flooding.is_finished() {
             std::thread::sleep(Duration::from_millis(10));
             drain();
@@ -82,13 +90,4 @@ fn measure(mut drain: impl FnMut()) -> f64 {
     })
     .expect("statistics");
     spent.mean_ns()
-}
-
-/// Datagrams to a closed port of 127.0.0.1.
-fn flood() {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    for _ in 0..DATAGRAMS {
-        // Every other one fails with what the socket was told of the one before.
-        let _ = socket.send_to(&[0; 32], "127.0.0.1:9");
-    }
 }

@@ -4,7 +4,7 @@ use crate::{
     Backend, BackendKind, DropEvent, Error, ErrorKind, Resolver, Result, Stats,
     backend::{Settings, Source},
     pipeline::Pipeline,
-    stream::Reactor,
+    reactor::Readiness,
     symbols::Locations,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -28,6 +28,13 @@ const DEFAULT_BUFFER_SIZE: usize = 4 << 20;
 /// The kernel's limits for a ring buffer are wider, but nobody means them.
 const MAX_BUFFER_SIZE: usize = 1 << 30;
 
+/// What a person does not notice, and a hundred wake-ups a second at most.
+const DEFAULT_MAX_LATENCY: Duration = Duration::from_millis(10);
+/// Nobody means more.
+const MAX_MAX_LATENCY: Duration = Duration::from_secs(3600);
+/// Leaves room for what comes until the reader has its turn on a busy CPU.
+const DEFAULT_WAKEUP_FILL: u32 = 25;
+
 /// Watches the kernel drop packets.
 ///
 /// A monitor is a [`Stream`](futures_core::Stream) of [`DropEvent`]s, see the
@@ -47,8 +54,8 @@ const MAX_BUFFER_SIZE: usize = 1 << 30;
 /// ```
 #[derive(Debug)]
 pub struct Monitor {
-    // Declared before `source`: the reactor's copy of the descriptor goes first.
-    pub(crate) reactor: Option<Reactor>,
+    // Declared before `source`: its copy of the descriptor goes first.
+    readiness: Readiness,
     source: Box<dyn Source>,
     pipeline: Pipeline,
     limitations: Vec<Error>,
@@ -194,6 +201,11 @@ impl Monitor {
         Ok(event)
     }
 
+    /// What a stream waits with, and for.
+    pub(crate) fn waiting(&mut self) -> (&mut Readiness, &dyn Source) {
+        (&mut self.readiness, &*self.source)
+    }
+
     /// Ends the streams and iterators: it failed.
     pub(crate) fn end(&mut self) {
         self.ended = true;
@@ -278,6 +290,8 @@ pub struct Builder {
     backend: Backend,
     snap_len: usize,
     buffer_size: usize,
+    max_latency: Duration,
+    wakeup_fill: u32,
     btf_file: Option<PathBuf>,
     symbols: bool,
     source: Option<Box<dyn Source>>,
@@ -292,6 +306,8 @@ impl Default for Builder {
             backend: Backend::Auto,
             snap_len: DEFAULT_SNAP_LEN,
             buffer_size: DEFAULT_BUFFER_SIZE,
+            max_latency: DEFAULT_MAX_LATENCY,
+            wakeup_fill: DEFAULT_WAKEUP_FILL,
             btf_file: None,
             symbols: true,
             source: None,
@@ -320,6 +336,21 @@ impl Builder {
     /// of two of at least a page. What finds no room is lost, and counted.
     pub fn buffer_size(mut self, bytes: usize) -> Self {
         self.buffer_size = bytes;
+        self
+    }
+
+    /// How long a drop may wait for others before the reader is woken for all of them; 10 ms by default. While drops are
+    /// rarer than that, each wakes the reader at once. With 0 that is so always, which costs some
+    /// microseconds a drop. Only the eBPF backend gathers drops.
+    pub fn max_latency(mut self, latency: Duration) -> Self {
+        self.max_latency = latency;
+        self
+    }
+
+    /// How full the buffer may be, in per cent, before a reader that waits for drops to gather is woken in any
+    /// case; 25 by default. Less leaves more room for what comes until it has its turn.
+    pub fn wakeup_fill(mut self, percent: u32) -> Self {
+        self.wakeup_fill = percent;
         self
     }
 
@@ -370,6 +401,8 @@ impl Builder {
         let settings = Settings {
             buffer_size: self.checked_buffer_size()?,
             snap_len: self.checked_snap_len()?,
+            max_latency: self.checked_max_latency()?,
+            wakeup_fill: self.checked_wakeup_fill()?,
             btf_file: self.btf_file,
             #[cfg(feature = "netlink")]
             netlink: self.netlink,
@@ -398,7 +431,7 @@ impl Builder {
         };
         let locations = Locations::new(self.symbols && source.is_of_this_kernel());
         Ok(Monitor {
-            reactor: None,
+            readiness: Readiness::default(),
             limitations: source.take_limitations(),
             source,
             pipeline: Pipeline::new(resolver, locations),
@@ -423,6 +456,28 @@ impl Builder {
                     format!("the snap length {given} is too large (at most {MAX_SNAP_LEN} bytes)"),
                 )
             })
+    }
+
+    fn checked_max_latency(&self) -> Result<Duration> {
+        let given = self.max_latency;
+        if given > MAX_MAX_LATENCY {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the latency {given:?} is too long (at most {MAX_MAX_LATENCY:?})"),
+            ));
+        }
+        Ok(given)
+    }
+
+    fn checked_wakeup_fill(&self) -> Result<u32> {
+        let given = self.wakeup_fill;
+        if given > 100 {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the buffer cannot be full by {given} per cent (at most 100)"),
+            ));
+        }
+        Ok(given)
     }
 
     fn checked_buffer_size(&self) -> Result<u32> {

@@ -21,7 +21,7 @@ pub(crate) enum ProgramType {
 
 /// Writes the one element of an array map. `bytes` must be as long as the map's values.
 pub(crate) fn map_write(map: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
-    if value_size(map)? as usize != bytes.len() {
+    if map_info(map)?.value_size as usize != bytes.len() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let key = 0u32;
@@ -112,13 +112,13 @@ pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(info.recursion_misses)
 }
 
-/// How long the values of a map are.
-fn value_size(map: BorrowedFd<'_>) -> io::Result<u32> {
+/// What the kernel knows of a map.
+pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
     // SAFETY: all fields are integers or arrays of them.
     let mut info: bpf_map_info = unsafe { mem::zeroed() };
     // SAFETY: `info` is what the kernel has for maps.
     unsafe { info_by_fd(map, &mut info) }?;
-    Ok(info.value_size)
+    Ok(info)
 }
 
 /// Asks for what the kernel knows of an object.
