@@ -20,10 +20,13 @@ pub const NAME_LEN: usize = 16;
 /// Largest snap length: the part of a packet that one record can hold, in bytes.
 pub const MAX_SNAP_LEN: u32 = 16 * 1024;
 
+/// The upper half of each [`Config::placeholder`]: a number that nothing else loads.
+const PLACEHOLDER: u64 = 0x1ed0_c0de;
+
 macro_rules! config {
     ($($(#[$doc:meta])* $field:ident),* $(,)?) => {
-        /// Facts about the running kernel and wishes of the user, frozen as read-only data
-        /// before the program is verified, so that each is a constant for the verifier and
+        /// Facts about the running kernel and wishes of the user, written into the program's
+        /// instructions before it is loaded, so that each is a constant for the verifier and
         /// code behind an [`ABSENT`] entry is dead.
         ///
         /// Offsets are in bytes from the start of the structure, argument numbers count the
@@ -35,21 +38,34 @@ macro_rules! config {
         }
 
         impl Config {
-            /// Size of the structure in bytes.
-            pub const SIZE: usize = size_of::<Self>();
+            /// How many fields there are, of 32 bits each.
+            pub const WORDS: usize = size_of::<Self>() / size_of::<u32>();
 
             /// A configuration in which the kernel has nothing at all.
             pub const EMPTY: Self = Self { $($field: ABSENT,)* };
 
-            /// The bytes as the program reads them: native byte order, in order of declaration.
+            /// All fields in order of declaration.
             #[must_use]
-            pub fn to_bytes(&self) -> [u8; Self::SIZE] {
-                let mut bytes = [0; Self::SIZE];
-                let values = [$(self.$field),*];
-                for (chunk, value) in bytes.chunks_exact_mut(4).zip(values) {
-                    chunk.copy_from_slice(&value.to_ne_bytes());
+            pub fn words(&self) -> [u32; Self::WORDS] {
+                [$(self.$field),*]
+            }
+
+            /// What the program was built to load where it needs the word of this number. User space
+            /// puts the word itself there.
+            #[must_use]
+            pub const fn placeholder(word: usize) -> u64 {
+                PLACEHOLDER << 32 | word as u64
+            }
+
+            /// The number of the word that this is the placeholder of; `None` if it is something else.
+            #[must_use]
+            pub const fn placeheld(value: u64) -> Option<usize> {
+                let word = value & 0xffff_ffff;
+                if value >> 32 == PLACEHOLDER && word < Self::WORDS as u64 {
+                    Some(word as usize)
+                } else {
+                    None
                 }
-                bytes
             }
         }
     };

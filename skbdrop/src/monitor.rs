@@ -136,7 +136,13 @@ impl Monitor {
         let mut batch = Vec::new();
         while batch.len() < max {
             match self.try_next() {
-                Ok(Some(event)) => batch.push(event),
+                Ok(Some(event)) => {
+                    if batch.len() == batch.capacity() {
+                        // Room for all that was decoded, and not for each.
+                        batch.reserve((self.pending.len() + 1).min(max - batch.len()));
+                    }
+                    batch.push(event);
+                }
                 Ok(None) => break,
                 Err(e) if batch.is_empty() => return Err(e),
                 Err(e) => {
@@ -168,11 +174,13 @@ impl Monitor {
     ///
     /// The backend cannot be read.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<DropEvent>> {
-        let deadline = Instant::now().checked_add(timeout);
+        // The clock is asked only where there is something to wait for.
+        let mut deadline = None;
         loop {
             if let Some(event) = self.try_next()? {
                 return Ok(Some(event));
             }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now().checked_add(timeout));
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if self.has_ended() || left == Some(Duration::ZERO) {
                 return Ok(None);

@@ -261,6 +261,8 @@ impl fmt::Debug for Symbols {
 pub(crate) struct Locations {
     symbols: Symbols,
     answers: HashMap<u64, Option<Arc<Symbol>>>,
+    /// The last answer in the kernel itself: drops come many from one place.
+    last: Option<(u64, Arc<Symbol>)>,
     /// When it was last looked whether the list has changed; `None` before the first time.
     checked: Option<Instant>,
     /// The modules that were loaded when the list was read.
@@ -277,6 +279,7 @@ impl Locations {
             look_up,
             symbols: Symbols::default(),
             answers: HashMap::new(),
+            last: None,
             checked: None,
             modules: Vec::new(),
             error: None,
@@ -287,9 +290,17 @@ impl Locations {
         if !self.look_up {
             return None;
         }
+        if let Some((last, answer)) = &self.last
+            && *last == address
+        {
+            return Some(Arc::clone(answer));
+        }
         match self.answers.get(&address) {
             // The kernel itself stays where it is.
-            Some(Some(answer)) if answer.module.is_none() => return Some(Arc::clone(answer)),
+            Some(Some(answer)) if answer.module.is_none() => {
+                self.last = Some((address, Arc::clone(answer)));
+                return Some(Arc::clone(answer));
+            }
             Some(answer) if !self.is_due() => return answer.clone(),
             _ => {}
         }

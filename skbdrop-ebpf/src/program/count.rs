@@ -59,7 +59,8 @@ fn add(tally: *mut Tally, len: u32) {
 /// What is counted together. What was not chosen is zero, and not read.
 #[inline(always)]
 fn key<M: Memory>(ctx: *const u8, skb: *const u8) -> CountKey {
-    let chosen = |by: u32| config!(count_by) & by != 0;
+    let count_by = config!(count_by);
+    let chosen = |by: u32| count_by & by != 0;
     let mut key = CountKey::default();
     if chosen(by::REASON) {
         key.reason = reason(ctx).unwrap_or(0);

@@ -12,16 +12,12 @@ use aya_ebpf::{
     maps::Array,
     programs::{BtfTracePointContext, RawTracePointContext},
 };
+use core::arch::asm;
 use memory::{Direct, Probe};
 use skbdrop_ebpf::{Config, Cpu};
 
 /// `BPF_F_MMAPABLE`: user space reads and writes the array in memory that it shares, without a system call.
 pub(crate) const MAPPED: u32 = 1 << 10;
-
-/// Facts about the running kernel. User space overwrites them before the program is
-/// loaded and freezes them, which makes each a constant for the verifier.
-#[unsafe(no_mangle)]
-static CONFIG: Config = Config::EMPTY;
 
 /// What the programs count, by CPU. User space sets the size: one for each possible CPU.
 #[map]
@@ -31,15 +27,27 @@ static CPUS: Array<Cpu> = Array::with_max_entries(1, MAPPED);
 #[unsafe(link_section = "license")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
-/// Reads one field of [`CONFIG`]. Volatile, so that the compiler does not take the value
-/// that the source gives for the one that user space will have set.
+/// One field of [`Config`]: an instruction that user space completes before it loads the program. For the verifier it
+/// is a constant, and code for what the kernel has not is dead.
 macro_rules! config {
     ($field:ident) => {
-        // SAFETY: a static is always readable.
-        unsafe { core::ptr::read_volatile(&raw const $crate::program::CONFIG.$field) }
+        $crate::program::placeholder::<
+            { core::mem::offset_of!(skbdrop_ebpf::Config, $field) / size_of::<u32>() },
+        >()
     };
 }
 pub(crate) use config;
+
+/// The instruction for the word `WORD` of [`Config`].
+#[inline(always)]
+fn placeholder<const WORD: usize>() -> u32 {
+    let value: u64;
+    // SAFETY: it only sets the register. As it depends on nothing, one may do for several.
+    unsafe {
+        asm!("{} = {} ll", out(reg) value, const Config::placeholder(WORD), options(pure, nomem, nostack));
+    }
+    value as u32
+}
 
 #[btf_tracepoint(function = "kfree_skb")]
 fn skbdrop_tp_btf(ctx: BtfTracePointContext) -> i32 {

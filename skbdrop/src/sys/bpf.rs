@@ -19,33 +19,6 @@ pub(crate) enum ProgramType {
     RawTracepoint,
 }
 
-/// Writes the one element of an array map. `bytes` must be as long as the map's values.
-pub(crate) fn map_write(map: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
-    if map_info(map)?.value_size as usize != bytes.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let key = 0u32;
-    let mut attr = zeroed();
-    // SAFETY: this arm of the union is the one that BPF_MAP_UPDATE_ELEM reads, and the kernel
-    // has just the pointers for the length of the call. It reads as many bytes as the map's
-    // values have, which are as many as `bytes` has.
-    unsafe {
-        let update = &mut attr.__bindgen_anon_2;
-        update.map_fd = map.as_raw_fd() as u32;
-        update.key = &raw const key as u64;
-        update.__bindgen_anon_1.value = bytes.as_ptr() as u64;
-    }
-    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
-}
-
-/// Makes a map read-only for user space, which lets the verifier take its values for
-/// constants.
-pub(crate) fn map_freeze(map: BorrowedFd<'_>) -> io::Result<()> {
-    let mut attr = zeroed();
-    attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
-    bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attr).map(drop)
-}
-
 /// Loads a program. The verifier writes its reasons into `log` if that is not empty.
 pub(crate) fn program_load(
     ty: ProgramType,

@@ -9,8 +9,9 @@ use crate::{
     },
 };
 use aya::maps::{Map, MapData, RingBuf};
-use aya_obj::{EbpfSectionKind, Object};
+use aya_obj::Object;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use skbdrop_ebpf::Config;
 use std::{
     collections::{HashMap, HashSet},
     ffi::{CStr, CString},
@@ -20,6 +21,8 @@ use std::{
 
 /// The tracepoint as `bpf(BPF_RAW_TRACEPOINT_OPEN)` wants it.
 const TRACEPOINT: &CStr = c"kfree_skb";
+/// `BPF_LD | BPF_IMM | BPF_DW`: loads 64 bits, a number or an address.
+const LOAD_64: u8 = 0x18;
 /// For the verifier's reasons. It is asked for only after a refusal.
 const LOG_LEN: usize = 64 * 1024;
 /// How much of the verifier's reasons goes into an error: the end says what was wrong.
@@ -51,9 +54,7 @@ impl Loaded {
     /// Loads the better of the two programs that the kernel takes.
     pub(super) fn new(kernel: &KernelConfig, wanted: Wanted<'_>) -> Result<Self> {
         let mut object = Object::parse(object::OBJECT).map_err(bad_object)?;
-        let config = kernel.config.to_bytes();
-        let globals = HashMap::from([(object::CONFIG, (&config[..], true))]);
-        object.patch_map_data(globals).map_err(bad_object)?;
+        complete(&mut object, &kernel.config);
         let mut programs = Vec::new();
         if let Some(name) = wanted.tp_btf {
             programs.push((ProgramType::TpBtf(kernel.tracepoint_id), name));
@@ -84,9 +85,7 @@ impl Loaded {
 
     /// One of its maps.
     pub(super) fn map(&mut self, name: &str) -> Result<MapData> {
-        self.maps
-            .remove(name)
-            .ok_or_else(|| Error::invalid_data(format!("the eBPF object has no map `{name}`")))
+        self.maps.remove(name).ok_or_else(|| no_map(name))
     }
 
     /// One of its maps that is a ring buffer.
@@ -119,29 +118,36 @@ fn keep_programs(object: &mut Object, wanted: &[(ProgramType, &str)]) {
     object.functions.retain(|key, _| !others.contains(key));
 }
 
-/// Creates the maps that are wanted; writes and freezes the object's read-only data.
+/// Puts the configuration where the program's instructions have placeholders for it.
+fn complete(object: &mut Object, config: &Config) {
+    let words = config.words();
+    for function in object.functions.values_mut() {
+        let mut rest = &mut function.instructions[..];
+        // A load of 64 bits is two instructions with half of them each.
+        while let [load, upper, ..] = rest {
+            if load.code == LOAD_64 && load.src_reg() == 0 {
+                let value = u64::from(upper.imm as u32) << 32 | u64::from(load.imm as u32);
+                if let Some(word) = Config::placeheld(value) {
+                    (load.imm, upper.imm) = (words[word] as i32, 0);
+                }
+            }
+            rest = &mut rest[1..];
+        }
+    }
+}
+
+/// Creates the maps that are wanted.
 fn create_maps(
     object: &mut Object,
     wanted: &[(&str, Option<u32>)],
 ) -> Result<HashMap<String, MapData>> {
     let mut maps = HashMap::new();
-    for (name, map) in object.maps.iter_mut() {
-        let read_only = map.section_kind() == EbpfSectionKind::Rodata;
-        match wanted.iter().find(|(wanted, _)| name == wanted) {
-            Some((_, Some(entries))) => map.set_max_entries(*entries),
-            Some((_, None)) => {}
-            None if read_only => {}
-            None => continue,
+    for &(name, entries) in wanted {
+        let map = object.maps.get_mut(name).ok_or_else(|| no_map(name))?;
+        if let Some(entries) = entries {
+            map.set_max_entries(entries);
         }
-        let data = map.data().to_vec();
-        let created = create_map(map, name)?;
-        if read_only {
-            let fd = created.fd().as_fd();
-            bpf::map_write(fd, &data)
-                .and_then(|()| bpf::map_freeze(fd))
-                .map_err(|e| Error::io(format!("cannot freeze the eBPF map `{name}`"), e))?;
-        }
-        maps.insert(name.clone(), created);
+        maps.insert(name.to_owned(), create_map(map, name)?);
     }
     Ok(maps)
 }
@@ -285,6 +291,10 @@ fn verifier_reasons(log: &[u8]) -> String {
         start += 1;
     }
     format!("; the verifier says: {}", &text[start..])
+}
+
+fn no_map(name: &str) -> Error {
+    Error::invalid_data(format!("the eBPF object has no map `{name}`"))
 }
 
 fn bad_object(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -15,8 +15,6 @@ pub(super) const COUNT_TP_BTF: &str = "skbdrop_count_tp_btf";
 pub(super) const COUNT_RAW_TP: &str = "skbdrop_count_raw_tp";
 /// Its counts.
 pub(super) const COUNTS: &str = "COUNTS";
-/// The global that holds the configuration.
-pub(super) const CONFIG: &str = "CONFIG";
 /// The ring buffer.
 pub(super) const RECORDS: &str = "RECORDS";
 /// The ring buffer that the program rings to wake the reader.
