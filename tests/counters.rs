@@ -104,7 +104,8 @@ fn kinds_without_room_are_counted_together() {
         })
     };
     let no_room: Vec<_> = all.kinds.iter().filter(|kind| !has_room(kind)).collect();
-    assert!(no_room.len() > 5, "{all:?}");
+    // Kernels without reasons tell fewer kinds apart.
+    assert!(!no_room.is_empty(), "{all:?}");
     let drops: u64 = no_room.iter().map(|kind| kind.tally.drops).sum();
     let bytes: u64 = no_room.iter().map(|kind| kind.tally.bytes).sum();
     let Tally {
@@ -137,6 +138,27 @@ fn kinds_are_what_was_chosen() {
         (&ours.reason, &ours.location, ours.ifindex, ours.protocol),
         (&None, &None, None, None)
     );
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn both_programs_count_the_same() {
+    // With types from a file it is the program that serves older kernels.
+    let netns = NetNs::new();
+    let mut direct = by_all().build().unwrap();
+    let mut probing = by_all()
+        .btf_file("/sys/kernel/btf/vmlinux")
+        .build()
+        .unwrap();
+    netns.run(|| flood(1000));
+    let of_netns = |counts: Counts| {
+        let mut kinds = counts.kinds;
+        kinds.retain(|count| count.netns.is_some_and(|it| it.inode == netns.inode));
+        kinds
+    };
+    let direct = of_netns(direct.snapshot().unwrap());
+    assert_eq!(direct, of_netns(probing.snapshot().unwrap()));
+    assert_eq!(direct[0].tally.drops, 1000);
 }
 
 #[test]

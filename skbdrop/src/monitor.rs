@@ -97,8 +97,8 @@ impl Monitor {
         &self.limitations
     }
 
-    /// Why locations are without symbols, if the kernel's list of them could not be read. It is read
-    /// at the first event.
+    /// Why locations are without symbols, if the kernel's list of them could not be read. It is known
+    /// from the first event on.
     #[must_use]
     pub fn symbols_error(&self) -> Option<&Error> {
         self.pipeline.symbols_error()
@@ -370,7 +370,7 @@ impl Builder {
     }
 
     /// Whether to look up the function at each drop's location; yes by default. The kernel's symbols
-    /// are read at the first event, which takes some 60 ms and 4 MB.
+    /// are read by a thread of their own, which ends after some 60 ms, and take 4 MB.
     pub fn symbols(mut self, yes: bool) -> Self {
         self.symbols = yes;
         self

@@ -84,8 +84,8 @@ impl CountersBuilder {
         self
     }
 
-    /// Whether to look up the function at each location; yes by default. The kernel's symbols are read
-    /// with the first counts.
+    /// Whether to look up the function at each location; yes by default. As for
+    /// [`Builder::symbols`](crate::Builder::symbols).
     pub fn symbols(mut self, yes: bool) -> Self {
         self.symbols = yes;
         self
@@ -114,7 +114,7 @@ impl CountersBuilder {
         Ok(Counters {
             program: EbpfCounts::open(&settings, self.by, self.max_kinds)?,
             resolver: settings.resolver()?,
-            locations: Locations::new(self.symbols),
+            locations: Locations::new(self.symbols && self.by & by::LOCATION != 0),
             by: self.by,
             last: Raw::default(),
         })

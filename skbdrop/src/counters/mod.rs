@@ -9,7 +9,7 @@ pub use counts::{Count, Counts, Tally};
 pub use intervals::Intervals;
 
 use crate::{
-    DropReason, EtherType, Location, NetNs, Resolver, Result,
+    EtherType, Location, NetNs, Resolver, Result,
     backend::{CountKey, EbpfCounts},
     symbols::Locations,
 };
@@ -105,12 +105,11 @@ impl Counters {
     /// What came between two readings, with names.
     fn name(&mut self, now: &Raw, before: &Raw) -> Counts {
         let mut kinds = Vec::new();
-        let mut refreshed = false;
         for (key, tally) in &now.kinds {
             let before = before.kinds.get(key).copied().unwrap_or_default();
             let tally = tally.since(before);
             if tally.drops > 0 {
-                kinds.push(self.count(key, tally, &mut refreshed));
+                kinds.push(self.count(key, tally));
             }
         }
         kinds.sort_by_key(|count| std::cmp::Reverse(count.tally.drops));
@@ -121,7 +120,7 @@ impl Counters {
         }
     }
 
-    fn count(&mut self, key: &CountKey, tally: Tally, refreshed: &mut bool) -> Count {
+    fn count(&mut self, key: &CountKey, tally: Tally) -> Count {
         let chosen = |by: By| self.by & by.bit() != 0;
         let some = |by: By, value: u32| Some(value).filter(|&value| chosen(by) && value != 0);
         let reason = some(By::Reason, key.reason);
@@ -130,7 +129,7 @@ impl Counters {
             .map(|_| EtherType(u16::from_be_bytes(key.protocol.to_ne_bytes())));
         let (ifindex, netns) = (some(By::Interface, key.ifindex), some(By::NetNs, key.netns));
         Count {
-            reason: reason.map(|raw| self.reason(raw, refreshed)),
+            reason: reason.map(|raw| self.resolver.resolve(raw)),
             location: location.map(|address| Location {
                 address: Some(address),
                 symbol: self.locations.resolve(address),
@@ -140,15 +139,5 @@ impl Counters {
             protocol,
             tally,
         }
-    }
-
-    /// A number without a name may be one of a module that was loaded since: it is looked once a reading.
-    fn reason(&mut self, raw: u32, refreshed: &mut bool) -> DropReason {
-        let reason = self.resolver.reason(raw);
-        if reason.name().is_some() || std::mem::replace(refreshed, true) {
-            return reason;
-        }
-        self.resolver.refresh();
-        self.resolver.reason(raw)
     }
 }

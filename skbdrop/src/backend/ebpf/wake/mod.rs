@@ -115,6 +115,8 @@ impl Wake {
         self.awake()?;
         let sleep = self.pace.sleep();
         self.sleep = sleep;
+        // Before the timer is set: when it has fired, this long ago must be its time at the least.
+        let since = Instant::now();
         match sleep {
             Sleep::For(time) => self.set_timer(Some(time))?,
             Sleep::UntilRecord if self.timer_is_set => self.set_timer(None)?,
@@ -137,20 +139,16 @@ impl Wake {
                 Step::LookAgain => {}
             }
         }
-        self.asleep = Some(Instant::now());
+        self.asleep = Some(since);
         Ok(true)
     }
 
     /// Whether it sleeps, nobody has rung, and its time is not over.
-    fn sleeps_on(&self) -> bool {
+    fn sleeps_on(&mut self) -> bool {
         let Some(since) = self.asleep else {
             return false;
         };
-        let unrung = self
-            .word
-            .word(0)
-            .is_some_and(|word| word.load(Ordering::Relaxed) != reader::AWAKE);
-        unrung
+        !self.bell.is_ringing()
             && match self.sleep {
                 Sleep::UntilRecord => true,
                 Sleep::For(time) => since.elapsed() < time,

@@ -134,8 +134,8 @@ mod tests {
     }
 
     impl Search {
-        /// Searches all orders; gives the states that were met, or one in which a record was left lying.
-        fn run(&self) -> Result<usize, State> {
+        /// Searches all orders; gives how many states were met, or one in which a record was left lying.
+        fn run(&self) -> Result<usize, Box<State>> {
             let producer = Producer {
                 left: self.records,
                 ..Producer::default()
@@ -154,7 +154,7 @@ mod tests {
             let mut open = vec![start];
             while let Some(state) = open.pop() {
                 if state.is_at_rest() && !state.ring.is_empty() {
-                    return Err(state);
+                    return Err(Box::new(state));
                 }
                 for state in self.next(&state) {
                     if known.insert(state.clone()) {
