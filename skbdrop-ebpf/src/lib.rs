@@ -20,10 +20,13 @@ pub const NAME_LEN: usize = 16;
 /// Largest snap length: the part of a packet that one record can hold, in bytes.
 pub const MAX_SNAP_LEN: u32 = 16 * 1024;
 
+/// The upper half of each [`Config::placeholder`]: a number that nothing else loads.
+const PLACEHOLDER: u64 = 0x1ed0_c0de;
+
 macro_rules! config {
     ($($(#[$doc:meta])* $field:ident),* $(,)?) => {
-        /// Facts about the running kernel and wishes of the user, frozen as read-only data
-        /// before the program is verified, so that each is a constant for the verifier and
+        /// Facts about the running kernel and wishes of the user, written into the program's
+        /// instructions before it is loaded, so that each is a constant for the verifier and
         /// code behind an [`ABSENT`] entry is dead.
         ///
         /// Offsets are in bytes from the start of the structure, argument numbers count the
@@ -35,27 +38,46 @@ macro_rules! config {
         }
 
         impl Config {
-            /// Size of the structure in bytes.
-            pub const SIZE: usize = size_of::<Self>();
+            /// How many fields there are, of 32 bits each.
+            pub const WORDS: usize = size_of::<Self>() / size_of::<u32>();
 
             /// A configuration in which the kernel has nothing at all.
             pub const EMPTY: Self = Self { $($field: ABSENT,)* };
 
-            /// The bytes as the program reads them: native byte order, in order of declaration.
+            /// All fields in order of declaration.
             #[must_use]
-            pub fn to_bytes(&self) -> [u8; Self::SIZE] {
-                let mut bytes = [0; Self::SIZE];
-                let values = [$(self.$field),*];
-                for (chunk, value) in bytes.chunks_exact_mut(4).zip(values) {
-                    chunk.copy_from_slice(&value.to_ne_bytes());
+            pub fn words(&self) -> [u32; Self::WORDS] {
+                [$(self.$field),*]
+            }
+
+            /// What the program was built to load where it needs the word of this number. User space
+            /// puts the word itself there.
+            #[must_use]
+            pub const fn placeholder(word: usize) -> u64 {
+                PLACEHOLDER << 32 | word as u64
+            }
+
+            /// The number of the word that this is the placeholder of; `None` if it is something else.
+            #[must_use]
+            pub const fn placeheld(value: u64) -> Option<usize> {
+                let word = value & 0xffff_ffff;
+                if value >> 32 == PLACEHOLDER && word < Self::WORDS as u64 {
+                    Some(word as usize)
+                } else {
+                    None
                 }
-                bytes
             }
         }
     };
 }
 
 config! {
+    /// How full the ring buffer is when a reader is woken that sleeps [`reader::ASLEEP_UNTIL_MARK`], in bytes.
+    fill_mark,
+    /// How many records of a CPU come between two looks at how full it is.
+    check_every,
+    /// What is counted together: bits of [`by`].
+    count_by,
     /// Number of bytes of the packet to copy, at most [`MAX_SNAP_LEN`]; 0 copies none.
     snap_len,
     /// Argument `location`, the address that freed the packet.
@@ -96,24 +118,92 @@ config! {
     net_inum,
 }
 
+/// What the reader says of itself, in memory that it shares with the program.
+pub mod reader {
+    /// It will look for records by itself: do not wake it.
+    pub const AWAKE: u64 = 0;
+    /// It sleeps until it is woken by the first record.
+    pub const ASLEEP: u64 = 1;
+    /// It sleeps for a bounded time: wake it only if the ring buffer fills beyond the mark.
+    pub const ASLEEP_UNTIL_MARK: u64 = 2;
+}
+
+/// What the programs count, by CPU. A cache line of its own for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Cpu {
+    /// Records that found no room on this CPU since the program was loaded.
+    pub lost: u64,
+    /// Records since it was last looked how full the ring buffer is.
+    pub unchecked: u64,
+    /// Drops that were counted, and not by kind, as there was no room for another kind.
+    pub overflow: Tally,
+    /// No meaning; fills the cache line.
+    pub reserved: [u64; 4],
+}
+
+/// Drops, and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Tally {
+    /// How many.
+    pub drops: u64,
+    /// Sum of their `skb->len`.
+    pub bytes: u64,
+}
+
+/// Bits of [`Config::count_by`]: what of a drop makes its kind.
+pub mod by {
+    /// [`CountKey::reason`](super::CountKey::reason).
+    pub const REASON: u32 = 1 << 0;
+    /// [`CountKey::location`](super::CountKey::location).
+    pub const LOCATION: u32 = 1 << 1;
+    /// [`CountKey::ifindex`](super::CountKey::ifindex).
+    pub const INTERFACE: u32 = 1 << 2;
+    /// [`CountKey::netns`](super::CountKey::netns).
+    pub const NETNS: u32 = 1 << 3;
+    /// [`CountKey::protocol`](super::CountKey::protocol).
+    pub const PROTOCOL: u32 = 1 << 4;
+}
+
+/// A kind of drops that are counted together. What was not chosen is 0, as is what a drop has not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct CountKey {
+    /// Address that freed the packet.
+    pub location: u64,
+    /// The drop reason.
+    pub reason: u32,
+    /// Index of the interface.
+    pub ifindex: u32,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// `skb->protocol`, in network byte order as in the kernel.
+    pub protocol: u16,
+    /// No meaning: the kernel compares keys as bytes, so there is no hidden padding.
+    pub reserved: u16,
+}
+
 /// Bits of [`Record::flags`]: which fields the kernel could fill.
 pub mod flags {
     /// `reason` holds the tracepoint's argument.
-    pub const REASON: u32 = 1 << 0;
+    pub const REASON: u16 = 1 << 0;
     /// `len`, `protocol`, `data` and the header offsets were read from the skb.
-    pub const SKB: u32 = 1 << 1;
+    pub const SKB: u16 = 1 << 1;
     /// `iif` was read from the skb.
-    pub const IIF: u32 = 1 << 2;
+    pub const IIF: u16 = 1 << 2;
     /// `dev_ifindex` and `dev_name` were read through `skb->dev`. Whether that pointer was a
     /// device at the time is for user space to judge.
-    pub const DEV: u32 = 1 << 3;
+    pub const DEV: u16 = 1 << 3;
     /// `dev_netns` was read through `skb->dev`.
-    pub const DEV_NETNS: u32 = 1 << 4;
+    pub const DEV_NETNS: u16 = 1 << 4;
     /// `sk_netns` was read through the receiving socket, or else through `skb->sk`.
-    pub const SK_NETNS: u32 = 1 << 5;
+    pub const SK_NETNS: u16 = 1 << 5;
 }
 
 /// One dropped packet as the program saw it; [`Record::caplen`] bytes of the packet follow.
+///
+/// What the flags do not tell of is not written: it holds what was there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Record {
@@ -125,14 +215,10 @@ pub struct Record {
     pub location: u64,
     /// Address of the receiving socket, 0 where there is none.
     pub rx_sk: u64,
-    /// Records that found no room on this CPU since the program was loaded.
-    pub lost: u64,
-    /// Bits of [`flags`].
-    pub flags: u32,
     /// The drop reason, if [`flags::REASON`].
     pub reason: u32,
-    /// Number of the CPU.
-    pub cpu: u32,
+    /// Low half of [`Cpu::lost`]: records that found no room on this CPU since the program was loaded.
+    pub lost: u32,
     /// Process (thread group) of the context.
     pub pid: u32,
     /// Thread of the context.
@@ -141,9 +227,9 @@ pub struct Record {
     pub len: u32,
     /// `skb->skb_iif`: index of the interface that the packet came in by; 0 if by none.
     pub iif: u32,
-    /// `skb->dev->ifindex`.
+    /// `skb->dev->ifindex`, if [`flags::DEV`].
     pub dev_ifindex: u32,
-    /// Inode number of the network namespace of `skb->dev`.
+    /// Inode number of the network namespace of `skb->dev`, if [`flags::DEV_NETNS`].
     pub dev_netns: u32,
     /// Inode number of the network namespace of the socket.
     pub sk_netns: u32,
@@ -152,18 +238,20 @@ pub struct Record {
     /// Offset from `skb->head` of the first byte that follows this record.
     pub start: u32,
     /// Number of packet bytes that follow this record.
-    pub caplen: u32,
+    pub caplen: u16,
+    /// Number of the CPU; kernels have 8192 at most.
+    pub cpu: u16,
     /// `skb->mac_header`, or [`HEADER_NOT_SET`].
     pub mac_header: u16,
     /// `skb->network_header`; 0 while it is not set.
     pub network_header: u16,
     /// `skb->protocol`, in network byte order as in the kernel.
     pub protocol: u16,
-    /// No meaning; keeps the size a multiple of eight without hidden padding.
-    pub reserved: [u16; 3],
+    /// Bits of [`flags`].
+    pub flags: u16,
     /// Name of the task of the context.
     pub comm: [u8; NAME_LEN],
-    /// `skb->dev->name`.
+    /// `skb->dev->name`, if [`flags::DEV`].
     pub dev_name: [u8; NAME_LEN],
 }
 
@@ -175,10 +263,15 @@ impl Record {
 // The program writes with these offsets and user space reads with them: nothing may be
 // padded, and the bytes that follow must begin at a multiple of eight.
 const _: () = {
-    assert!(size_of::<Record>() == 136);
+    assert!(size_of::<Record>() == 120);
     assert!(align_of::<Record>() == 8);
-    assert!(core::mem::offset_of!(Record, flags) == 40);
-    assert!(core::mem::offset_of!(Record, mac_header) == 92);
-    assert!(core::mem::offset_of!(Record, comm) == 104);
-    assert!(size_of::<Config>() == 19 * 4);
+    assert!(MAX_SNAP_LEN <= u16::MAX as u32);
+    assert!(core::mem::offset_of!(Record, reason) == 32);
+    assert!(core::mem::offset_of!(Record, caplen) == 76);
+    assert!(core::mem::offset_of!(Record, comm) == 88);
+    assert!(size_of::<CountKey>() == 24);
+    assert!(size_of::<Tally>() == 16);
+    assert!(size_of::<Cpu>() == 64);
+    assert!(core::mem::offset_of!(Cpu, lost) == 0);
+    assert!(size_of::<Config>() == 22 * 4);
 };

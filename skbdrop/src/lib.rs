@@ -8,6 +8,8 @@ compile_error!("skbdrop reads the Linux kernel's drops: it builds for Linux only
 pub mod backend;
 mod btf;
 mod clock;
+#[cfg(feature = "ebpf")]
+mod counters;
 mod error;
 mod event;
 mod explain;
@@ -16,6 +18,7 @@ mod explain;
 pub mod fuzz;
 mod monitor;
 mod pipeline;
+mod reactor;
 pub mod reason;
 mod resolve;
 mod stats;
@@ -27,6 +30,8 @@ mod tracefs;
 
 pub use backend::Backend;
 pub use btf::{Pruned, prune as prune_btf, prune_module as prune_module_btf};
+#[cfg(feature = "ebpf")]
+pub use counters::{By, Count, Counters, CountersBuilder, Counts, Intervals, Tally};
 pub use error::{Error, ErrorKind};
 pub use event::{
     BackendKind, DropEvent, Endpoint, EtherType, IpProtocol, Layer, Location, NetNs, Origin, Packet,

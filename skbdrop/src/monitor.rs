@@ -4,7 +4,7 @@ use crate::{
     Backend, BackendKind, DropEvent, Error, ErrorKind, Resolver, Result, Stats,
     backend::{Settings, Source},
     pipeline::Pipeline,
-    stream::Reactor,
+    reactor::Readiness,
     symbols::Locations,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -28,6 +28,13 @@ const DEFAULT_BUFFER_SIZE: usize = 4 << 20;
 /// The kernel's limits for a ring buffer are wider, but nobody means them.
 const MAX_BUFFER_SIZE: usize = 1 << 30;
 
+/// What a person does not notice, and a hundred wake-ups a second at most.
+const DEFAULT_MAX_LATENCY: Duration = Duration::from_millis(10);
+/// Nobody means more.
+const MAX_MAX_LATENCY: Duration = Duration::from_secs(3600);
+/// Leaves room for what comes until the reader has its turn on a busy CPU.
+const DEFAULT_WAKEUP_FILL: u32 = 25;
+
 /// Watches the kernel drop packets.
 ///
 /// A monitor is a [`Stream`](futures_core::Stream) of [`DropEvent`]s, see the
@@ -47,8 +54,8 @@ const MAX_BUFFER_SIZE: usize = 1 << 30;
 /// ```
 #[derive(Debug)]
 pub struct Monitor {
-    // Declared before `source`: the reactor's copy of the descriptor goes first.
-    pub(crate) reactor: Option<Reactor>,
+    // Declared before `source`: its copy of the descriptor goes first.
+    readiness: Readiness,
     source: Box<dyn Source>,
     pipeline: Pipeline,
     limitations: Vec<Error>,
@@ -90,8 +97,8 @@ impl Monitor {
         &self.limitations
     }
 
-    /// Why locations are without symbols, if the kernel's list of them could not be read. It is read
-    /// at the first event.
+    /// Why locations are without symbols, if the kernel's list of them could not be read. It is known
+    /// from the first event on.
     #[must_use]
     pub fn symbols_error(&self) -> Option<&Error> {
         self.pipeline.symbols_error()
@@ -129,7 +136,13 @@ impl Monitor {
         let mut batch = Vec::new();
         while batch.len() < max {
             match self.try_next() {
-                Ok(Some(event)) => batch.push(event),
+                Ok(Some(event)) => {
+                    if batch.len() == batch.capacity() {
+                        // Room for all that was decoded, and not for each.
+                        batch.reserve((self.pending.len() + 1).min(max - batch.len()));
+                    }
+                    batch.push(event);
+                }
                 Ok(None) => break,
                 Err(e) if batch.is_empty() => return Err(e),
                 Err(e) => {
@@ -161,11 +174,13 @@ impl Monitor {
     ///
     /// The backend cannot be read.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<DropEvent>> {
-        let deadline = Instant::now().checked_add(timeout);
+        // The clock is asked only where there is something to wait for.
+        let mut deadline = None;
         loop {
             if let Some(event) = self.try_next()? {
                 return Ok(Some(event));
             }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now().checked_add(timeout));
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if self.has_ended() || left == Some(Duration::ZERO) {
                 return Ok(None);
@@ -192,6 +207,11 @@ impl Monitor {
             self.ended = true;
         }
         Ok(event)
+    }
+
+    /// What a stream waits with, and for.
+    pub(crate) fn waiting(&mut self) -> (&mut Readiness, &dyn Source) {
+        (&mut self.readiness, &*self.source)
     }
 
     /// Ends the streams and iterators: it failed.
@@ -278,6 +298,8 @@ pub struct Builder {
     backend: Backend,
     snap_len: usize,
     buffer_size: usize,
+    max_latency: Duration,
+    wakeup_fill: u32,
     btf_file: Option<PathBuf>,
     symbols: bool,
     source: Option<Box<dyn Source>>,
@@ -292,6 +314,8 @@ impl Default for Builder {
             backend: Backend::Auto,
             snap_len: DEFAULT_SNAP_LEN,
             buffer_size: DEFAULT_BUFFER_SIZE,
+            max_latency: DEFAULT_MAX_LATENCY,
+            wakeup_fill: DEFAULT_WAKEUP_FILL,
             btf_file: None,
             symbols: true,
             source: None,
@@ -323,6 +347,21 @@ impl Builder {
         self
     }
 
+    /// How long a drop may wait for others before the reader is woken for all of them; 10 ms by default. While drops are
+    /// rarer than that, each wakes the reader at once. With 0 that is so always, which costs some
+    /// microseconds a drop. Only the eBPF backend gathers drops.
+    pub fn max_latency(mut self, latency: Duration) -> Self {
+        self.max_latency = latency;
+        self
+    }
+
+    /// How full the buffer may be, in per cent, before a reader that waits for drops to gather is woken in any
+    /// case; 25 by default. Less leaves more room for what comes until it has its turn.
+    pub fn wakeup_fill(mut self, percent: u32) -> Self {
+        self.wakeup_fill = percent;
+        self
+    }
+
     /// A file with BTF of the running kernel, for kernels that show none themselves: raw BTF, or a
     /// vmlinux with a `.BTF` section. BTF of another kernel gives wrong fields.
     pub fn btf_file(mut self, path: impl Into<PathBuf>) -> Self {
@@ -331,7 +370,7 @@ impl Builder {
     }
 
     /// Whether to look up the function at each drop's location; yes by default. The kernel's symbols
-    /// are read at the first event, which takes some 60 ms and 4 MB.
+    /// are read by a thread of their own, which ends after some 60 ms, and take 4 MB.
     pub fn symbols(mut self, yes: bool) -> Self {
         self.symbols = yes;
         self
@@ -370,6 +409,8 @@ impl Builder {
         let settings = Settings {
             buffer_size: self.checked_buffer_size()?,
             snap_len: self.checked_snap_len()?,
+            max_latency: self.checked_max_latency()?,
+            wakeup_fill: self.checked_wakeup_fill()?,
             btf_file: self.btf_file,
             #[cfg(feature = "netlink")]
             netlink: self.netlink,
@@ -398,7 +439,7 @@ impl Builder {
         };
         let locations = Locations::new(self.symbols && source.is_of_this_kernel());
         Ok(Monitor {
-            reactor: None,
+            readiness: Readiness::default(),
             limitations: source.take_limitations(),
             source,
             pipeline: Pipeline::new(resolver, locations),
@@ -423,6 +464,28 @@ impl Builder {
                     format!("the snap length {given} is too large (at most {MAX_SNAP_LEN} bytes)"),
                 )
             })
+    }
+
+    fn checked_max_latency(&self) -> Result<Duration> {
+        let given = self.max_latency;
+        if given > MAX_MAX_LATENCY {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the latency {given:?} is too long (at most {MAX_MAX_LATENCY:?})"),
+            ));
+        }
+        Ok(given)
+    }
+
+    fn checked_wakeup_fill(&self) -> Result<u32> {
+        let given = self.wakeup_fill;
+        if given > 100 {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("the buffer cannot be full by {given} per cent (at most 100)"),
+            ));
+        }
+        Ok(given)
     }
 
     fn checked_buffer_size(&self) -> Result<u32> {

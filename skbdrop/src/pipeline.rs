@@ -23,7 +23,9 @@ const MAX_NAMES: usize = 4096;
 pub(crate) struct Pipeline {
     resolver: Resolver,
     locations: Locations,
-    names: HashMap<Box<[u8]>, Arc<str>>,
+    names: Names,
+    /// The last number that had a name: drops come many for one reason.
+    last_reason: Option<(u32, DropReason)>,
     /// Reasons that came by name and that the resolver knows, so no more than there are.
     told: HashMap<Box<str>, Arc<Named>>,
     block: BytesMut,
@@ -35,7 +37,8 @@ impl Pipeline {
         Self {
             resolver,
             locations,
-            names: HashMap::new(),
+            names: Names::default(),
+            last_reason: None,
             told: HashMap::new(),
             block: BytesMut::new(),
             clock: Clock::now(),
@@ -70,8 +73,8 @@ impl Pipeline {
         let origin = match record.trap {
             None => Origin::Software,
             Some(trap) => Origin::Hardware {
-                trap: self.name(trap.name),
-                group: trap.group.map(|group| self.name(group)),
+                trap: self.names.get(trap.name),
+                group: trap.group.map(|group| self.names.get(group)),
             },
         };
         DropEvent {
@@ -92,12 +95,12 @@ impl Pipeline {
                 layer: record.layer,
             },
             ifindex: record.ifindex,
-            ifname: record.ifname.map(|name| self.name(name)),
+            ifname: record.ifname.map(|name| self.names.interface(name)),
             netns: record.netns.map(|inode| NetNs { inode }),
             cpu: record.cpu,
             pid: record.pid,
             tid: record.tid,
-            comm: record.comm.map(|name| self.name(name)),
+            comm: record.comm.map(|name| self.names.task(name)),
             skb_address: record.skb_address,
             rx_sk_address: record.rx_sk_address,
             origin,
@@ -110,7 +113,18 @@ impl Pipeline {
 
     fn reason(&mut self, reason: Reason<'_>) -> DropReason {
         match reason {
-            Reason::Number(raw) => self.resolver.resolve(raw),
+            Reason::Number(raw) => {
+                if let Some((last, reason)) = &self.last_reason
+                    && *last == raw
+                {
+                    return reason.clone();
+                }
+                let reason = self.resolver.resolve(raw);
+                if reason.name().is_some() {
+                    self.last_reason = Some((raw, reason.clone()));
+                }
+                reason
+            }
             Reason::Name(name) => DropReason::named(None, self.told(name)),
             Reason::Known {
                 raw,
@@ -119,13 +133,13 @@ impl Pipeline {
             } => {
                 let subsystem = subsystem.map(|name| Subsystem {
                     number: None,
-                    name: Some(self.name(name.as_bytes())),
+                    name: Some(self.names.get(name.as_bytes())),
                 });
                 let Some(name) = name else {
                     return DropReason::unnamed(raw, subsystem);
                 };
                 let named = Named {
-                    name: self.name(name.as_bytes()),
+                    name: self.names.get(name.as_bytes()),
                     subsystem,
                     source: NameSource::BACKEND,
                 };
@@ -143,7 +157,7 @@ impl Pipeline {
         let subsystem = known.and_then(|known| known.subsystem.clone());
         let is_final = known.is_some();
         let named = Arc::new(Named {
-            name: self.name(name.as_bytes()),
+            name: self.names.get(name.as_bytes()),
             subsystem,
             source: NameSource::BACKEND,
         });
@@ -164,16 +178,48 @@ impl Pipeline {
         self.block.extend_from_slice(packet);
         self.block.split().freeze()
     }
+}
 
-    fn name(&mut self, name: &[u8]) -> Arc<str> {
-        if let Some(name) = self.names.get(name) {
+/// Names of tasks, interfaces and what else comes as bytes, each made a text once.
+#[derive(Debug, Default)]
+struct Names {
+    known: HashMap<Box<[u8]>, Arc<str>>,
+    /// The last of each: drops come many from one task and one interface.
+    last_task: Option<Arc<str>>,
+    last_interface: Option<Arc<str>>,
+}
+
+impl Names {
+    fn task(&mut self, name: &[u8]) -> Arc<str> {
+        let mut last = self.last_task.take();
+        let name = self.get_after(&mut last, name);
+        self.last_task = last;
+        name
+    }
+
+    fn interface(&mut self, name: &[u8]) -> Arc<str> {
+        let mut last = self.last_interface.take();
+        let name = self.get_after(&mut last, name);
+        self.last_interface = last;
+        name
+    }
+
+    fn get_after(&mut self, last: &mut Option<Arc<str>>, name: &[u8]) -> Arc<str> {
+        match last {
+            Some(last) if last.as_bytes() == name => Arc::clone(last),
+            _ => Arc::clone(last.insert(self.get(name))),
+        }
+    }
+
+    fn get(&mut self, name: &[u8]) -> Arc<str> {
+        if let Some(name) = self.known.get(name) {
             return Arc::clone(name);
         }
-        if self.names.len() >= MAX_NAMES {
-            self.names.clear();
+        if self.known.len() >= MAX_NAMES {
+            self.known.clear();
         }
         let text: Arc<str> = String::from_utf8_lossy(name).into();
-        self.names.insert(name.into(), Arc::clone(&text));
+        self.known.insert(name.into(), Arc::clone(&text));
         text
     }
 }

@@ -8,6 +8,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     sync::Arc,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -255,16 +256,25 @@ impl fmt::Debug for Symbols {
     }
 }
 
-/// Resolves the locations of a monitor's events. Reads the list when the first address is asked
-/// for, and remembers answers: drops come from few places.
+/// A list of symbols, and the modules that were loaded just before it was read.
+type Reading = (Vec<String>, Result<Symbols>);
+
+/// Resolves the locations of a monitor's events. Remembers answers: drops come from few places.
+///
+/// The list is read by a thread of its own as soon as the value is made. Read at the first event it would keep the reader
+/// from the buffer for as long as a flood takes to fill it.
 #[derive(Debug)]
 pub(crate) struct Locations {
     symbols: Symbols,
     answers: HashMap<u64, Option<Arc<Symbol>>>,
+    /// The last answer in the kernel itself: drops come many from one place.
+    last: Option<(u64, Arc<Symbol>)>,
+    /// The first reading, until it is asked for.
+    first: Option<JoinHandle<Reading>>,
     /// When it was last looked whether the list has changed; `None` before the first time.
     checked: Option<Instant>,
-    /// The modules that were loaded when the list was read.
-    modules: Vec<String>,
+    /// The modules that were loaded when the list was read; `None` before.
+    modules: Option<Vec<String>>,
     /// Why it could not be read the last time.
     error: Option<Error>,
     /// Whether to read the list at all.
@@ -273,12 +283,19 @@ pub(crate) struct Locations {
 
 impl Locations {
     pub(crate) fn new(look_up: bool) -> Self {
+        let thread = || {
+            let name = "skbdrop-symbols".to_owned();
+            // Where there is no thread to be had, it is read when it is asked for.
+            thread::Builder::new().name(name).spawn(read).ok()
+        };
         Self {
+            first: if look_up { thread() } else { None },
             look_up,
             symbols: Symbols::default(),
             answers: HashMap::new(),
+            last: None,
             checked: None,
-            modules: Vec::new(),
+            modules: None,
             error: None,
         }
     }
@@ -287,9 +304,17 @@ impl Locations {
         if !self.look_up {
             return None;
         }
+        if let Some((last, answer)) = &self.last
+            && *last == address
+        {
+            return Some(Arc::clone(answer));
+        }
         match self.answers.get(&address) {
             // The kernel itself stays where it is.
-            Some(Some(answer)) if answer.module.is_none() => return Some(Arc::clone(answer)),
+            Some(Some(answer)) if answer.module.is_none() => {
+                self.last = Some((address, Arc::clone(answer)));
+                return Some(Arc::clone(answer));
+            }
             Some(answer) if !self.is_due() => return answer.clone(),
             _ => {}
         }
@@ -311,14 +336,18 @@ impl Locations {
 
     /// Reads the list the first time, and when modules came or went.
     fn read_again(&mut self) {
-        let first = self.checked.is_none();
         self.checked = Some(Instant::now());
-        let modules = loaded_modules();
-        if !first && modules == self.modules {
-            return;
+        if let Some(reading) = self.first.take().and_then(|first| first.join().ok()) {
+            self.accept(reading);
         }
-        self.modules = modules;
-        match Symbols::from_kernel() {
+        if self.modules.as_ref() != Some(&loaded_modules()) {
+            self.accept(read());
+        }
+    }
+
+    fn accept(&mut self, (modules, symbols): Reading) {
+        self.modules = Some(modules);
+        match symbols {
             Ok(symbols) => (self.symbols, self.error) = (symbols, None),
             Err(e) => self.error = Some(e),
         }
@@ -357,6 +386,19 @@ impl Locations {
     pub(crate) fn error(&self) -> Option<&Error> {
         self.error.as_ref()
     }
+}
+
+impl Drop for Locations {
+    /// Leaves no thread and no descriptor behind.
+    fn drop(&mut self) {
+        if let Some(first) = self.first.take() {
+            let _ = first.join();
+        }
+    }
+}
+
+fn read() -> Reading {
+    (loaded_modules(), Symbols::from_kernel())
 }
 
 /// The loaded modules with their addresses, as far as this user may see them.

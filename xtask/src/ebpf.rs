@@ -1,4 +1,5 @@
-//! `cargo xtask ebpf`: builds the eBPF object that ships in the crate, and proves it fresh.
+//! `cargo xtask ebpf`: builds the eBPF objects, and proves them fresh: the one that ships in the crate,
+//! and the one that the benches compare it with.
 
 use crate::{
     Result,
@@ -14,13 +15,22 @@ use std::{
 };
 
 const TARGET: &str = "bpfel-unknown-none";
-const BINARY: &str = "skbdrop-kfree-skb";
-const OBJECT: &str = "skbdrop/src/backend/ebpf/object/skbdrop.bpfel.o";
-const BUILD_TXT: &str = "skbdrop/src/backend/ebpf/object/BUILD.txt";
-const SOURCES: [&str; 3] = [
-    "skbdrop-ebpf/Cargo.toml",
-    "skbdrop-ebpf/src/lib.rs",
-    "skbdrop-ebpf/src/main.rs",
+/// What is built, each from a package of its own.
+const OBJECTS: [Object; 2] = [
+    Object {
+        package: "skbdrop-ebpf",
+        binary: "skbdrop-kfree-skb",
+        source: "skbdrop-ebpf",
+        folder: "skbdrop/src/backend/ebpf/object",
+        name: "skbdrop.bpfel.o",
+    },
+    Object {
+        package: "skbdrop-benches-ebpf",
+        binary: "skbdrop-floor",
+        source: "benches/ebpf",
+        folder: "benches/floor",
+        name: "floor.bpfel.o",
+    },
 ];
 /// The linker that turns rustc's bitcode into an eBPF object.
 const LINKER_VERSION: &str = "0.13.0";
@@ -32,42 +42,87 @@ const DEBIAN: [&str; 4] = [
     "rust-web-llvm",
 ];
 
-/// Builds the object and writes it, with its provenance, into the library's sources.
+/// An eBPF object and where it comes from; folders are in the workspace.
+struct Object {
+    package: &'static str,
+    binary: &'static str,
+    /// Folder of the package.
+    source: &'static str,
+    /// Where the object goes, with `BUILD.txt` beside it.
+    folder: &'static str,
+    name: &'static str,
+}
+
+impl Object {
+    fn path(&self) -> String {
+        format!("{}/{}", self.folder, self.name)
+    }
+
+    fn build_txt(&self) -> PathBuf {
+        host::workspace().join(self.folder).join("BUILD.txt")
+    }
+
+    /// The manifest and every source, in order of name.
+    fn sources(&self) -> Result<Vec<String>> {
+        let mut sources = vec![format!("{}/Cargo.toml", self.source)];
+        let mut folders = vec![format!("{}/src", self.source)];
+        while let Some(folder) = folders.pop() {
+            let path = host::workspace().join(&folder);
+            let failed = |e| format!("cannot list `{}`: {e}", path.display());
+            for entry in fs::read_dir(&path).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+                match entry.path().is_dir() {
+                    true => folders.push(name),
+                    false => sources.push(name),
+                }
+            }
+        }
+        sources.sort_unstable();
+        Ok(sources)
+    }
+}
+
+/// Builds the objects and writes them, with their provenance, to where they are used.
 pub(crate) fn build() -> Result {
     let toolchain = Toolchain::find()?;
-    let object = toolchain.build()?;
-    let root = host::workspace();
-    let folder = root.join(OBJECT);
-    let folder = folder.parent().expect("the object is in a folder");
-    fs::create_dir_all(folder).map_err(|e| format!("cannot create `{}`: {e}", folder.display()))?;
-    write(&root.join(OBJECT), &object)?;
-    write(
-        &root.join(BUILD_TXT),
-        toolchain.provenance(&object)?.as_bytes(),
-    )?;
-    println!("xtask: wrote {OBJECT} ({} bytes)", object.len());
+    for object in &OBJECTS {
+        let built = toolchain.build(object)?;
+        let root = host::workspace();
+        let folder = root.join(object.folder);
+        fs::create_dir_all(&folder)
+            .map_err(|e| format!("cannot create `{}`: {e}", folder.display()))?;
+        write(&root.join(object.path()), &built)?;
+        write(
+            &object.build_txt(),
+            toolchain.provenance(object, &built)?.as_bytes(),
+        )?;
+        println!("xtask: wrote {} ({} bytes)", object.path(), built.len());
+    }
     Ok(())
 }
 
-/// Builds the object and compares it with the committed one.
+/// Builds the objects and compares them with the committed ones.
 pub(crate) fn check() -> Result {
     let toolchain = Toolchain::find()?;
-    let built = toolchain.build()?;
-    let root = host::workspace();
-    let recorded = read(&root.join(BUILD_TXT))?;
-    let expected = toolchain.provenance(&built)?;
-    if read(&root.join(OBJECT))? == built && recorded == expected.as_bytes() {
+    for object in &OBJECTS {
+        let built = toolchain.build(object)?;
+        let recorded = read(&object.build_txt())?;
+        let expected = toolchain.provenance(object, &built)?;
+        let (path, package) = (object.path(), object.package);
+        if read(&host::workspace().join(&path))? != built || recorded != expected.as_bytes() {
+            return Err(format!(
+                "{path} is not what {package} builds here\n--- recorded\n{}--- built\n{expected}\
+                 remedy: with the recorded tools, run `cargo xtask ebpf` and commit what it wrote",
+                String::from_utf8_lossy(&recorded)
+            ));
+        }
         println!(
-            "xtask: {OBJECT} is what skbdrop-ebpf builds ({} bytes)",
+            "xtask: {path} is what {package} builds ({} bytes)",
             built.len()
         );
-        return Ok(());
     }
-    Err(format!(
-        "{OBJECT} is not what skbdrop-ebpf builds here\n--- recorded\n{}--- built\n{expected}\
-         remedy: with the recorded tools, run `cargo xtask ebpf` and commit what it wrote",
-        String::from_utf8_lossy(&recorded)
-    ))
+    Ok(())
 }
 
 /// Installs the tools of the build: Debian's packages, and the linker into the cache.
@@ -145,7 +200,7 @@ impl Toolchain {
         }
     }
 
-    fn build(&self) -> Result<Vec<u8>> {
+    fn build(&self, object: &Object) -> Result<Vec<u8>> {
         let root = host::workspace();
         let target = root.join("target/ebpf");
         let cargo_home = env::var_os("CARGO_HOME").map_or_else(
@@ -181,9 +236,9 @@ impl Toolchain {
                 "--release",
                 "--locked",
                 "-p",
-                "skbdrop-ebpf",
+                object.package,
                 "--bin",
-                BINARY,
+                object.binary,
             ])
             .args(["--target", TARGET, "--target-dir"])
             .arg(&target)
@@ -195,11 +250,11 @@ impl Toolchain {
             command.args(["-Z", "build-std=core"]);
         }
         run(&mut command)?;
-        read(&target.join(TARGET).join("release").join(BINARY))
+        read(&target.join(TARGET).join("release").join(object.binary))
     }
 
     /// What BUILD.txt says: tools, command, digests of sources and object.
-    fn provenance(&self, object: &[u8]) -> Result<String> {
+    fn provenance(&self, object: &Object, built: &[u8]) -> Result<String> {
         let root = host::workspace();
         let mut text = String::from("built by: cargo xtask ebpf\n");
         let rustc = output(Command::new(&self.rustc).arg("-vV")).unwrap_or_default();
@@ -211,10 +266,10 @@ impl Toolchain {
         }
         let linker = output(Command::new(&self.linker).arg("--version")).unwrap_or_default();
         text += &format!("{}\n", linker.trim());
-        for source in SOURCES {
-            text += &format!("sha256 {} {source}\n", digest(&read(&root.join(source))?));
+        for source in object.sources()? {
+            text += &format!("sha256 {} {source}\n", digest(&read(&root.join(&source))?));
         }
-        text += &format!("sha256 {} {OBJECT}\n", digest(object));
+        text += &format!("sha256 {} {}\n", digest(built), object.path());
         Ok(text)
     }
 }

@@ -20,6 +20,8 @@ const MATRIX: [Boot; 9] = [
         &[
             AGREE,
             CONTRACT,
+            WAKE,
+            COUNTERS,
             LIVE_WITHOUT_REASONS,
             CAPABILITIES,
             NETLINK,
@@ -28,7 +30,16 @@ const MATRIX: [Boot; 9] = [
     ),
     boot(
         "6.1",
-        &[AGREE, CONTRACT, LIVE, CAPABILITIES, NETLINK, VMLINUZ],
+        &[
+            AGREE,
+            CONTRACT,
+            WAKE,
+            COUNTERS,
+            LIVE,
+            CAPABILITIES,
+            NETLINK,
+            VMLINUZ,
+        ],
     ),
     boot(
         "6.12",
@@ -36,6 +47,8 @@ const MATRIX: [Boot; 9] = [
             AGREE,
             OPENVSWITCH,
             CONTRACT,
+            WAKE,
+            COUNTERS,
             LIVE,
             CAPABILITIES,
             NETLINK,
@@ -48,6 +61,8 @@ const MATRIX: [Boot; 9] = [
             AGREE,
             OPENVSWITCH,
             CONTRACT,
+            WAKE,
+            COUNTERS,
             LIVE,
             CAPABILITIES,
             NETLINK,
@@ -109,6 +124,22 @@ const CONTRACT: Run = Run {
     // It counts programs by bpftool, which each kernel has its own of.
     filter: &["--skip", "a_dropped_monitor_leaves_no_program"],
     backends: ALL,
+};
+const WAKE: Run = Run {
+    test: "wake",
+    // The others measure time, which an emulated kernel has its own of.
+    filter: &[
+        "by_edge",
+        "stays_readable",
+        "tiny_buffer",
+        "sleeps_and_wakes",
+    ],
+    backends: "ebpf",
+};
+const COUNTERS: Run = Run {
+    test: "counters",
+    filter: &["exact", "kinds", "both"],
+    backends: "ebpf",
 };
 const LIVE: Run = Run {
     test: "live",

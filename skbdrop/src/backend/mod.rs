@@ -52,6 +52,8 @@ mod record;
 pub mod replay;
 mod settings;
 
+#[cfg(feature = "ebpf")]
+pub(crate) use ebpf::{CountKey, EbpfCounts, by};
 #[cfg(feature = "netlink")]
 pub use netlink::{NetlinkOptions, WhenRunning};
 pub use record::{Endpoints, Reason, Record, SymbolText, Time, Trap};

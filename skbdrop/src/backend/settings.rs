@@ -4,7 +4,7 @@ use crate::{
     Resolver, Result,
     btf::{self, DropTypes},
 };
-use std::{cell::OnceCell, path::PathBuf};
+use std::{cell::OnceCell, path::PathBuf, time::Duration};
 
 /// The builder's settings, checked, and the kernel's types, read when first needed.
 #[derive(Debug, Default)]
@@ -16,6 +16,10 @@ pub(crate) struct Settings {
     pub(crate) snap_len: u32,
     /// Bytes of buffer; a power of two of at least a page.
     pub(crate) buffer_size: u32,
+    /// How long a record may wait for others before the reader is woken.
+    pub(crate) max_latency: Duration,
+    /// How full the buffer may be, in per cent, before the reader is woken in any case.
+    pub(crate) wakeup_fill: u32,
     pub(crate) types: OnceCell<DropTypes>,
     /// What only the netlink backend can be asked for.
     #[cfg(feature = "netlink")]

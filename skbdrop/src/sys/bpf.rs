@@ -19,33 +19,6 @@ pub(crate) enum ProgramType {
     RawTracepoint,
 }
 
-/// Writes the one element of an array map. `bytes` must be as long as the map's values.
-pub(crate) fn map_write(map: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
-    if value_size(map)? as usize != bytes.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let key = 0u32;
-    let mut attr = zeroed();
-    // SAFETY: this arm of the union is the one that BPF_MAP_UPDATE_ELEM reads, and the kernel
-    // has just the pointers for the length of the call. It reads as many bytes as the map's
-    // values have, which are as many as `bytes` has.
-    unsafe {
-        let update = &mut attr.__bindgen_anon_2;
-        update.map_fd = map.as_raw_fd() as u32;
-        update.key = &raw const key as u64;
-        update.__bindgen_anon_1.value = bytes.as_ptr() as u64;
-    }
-    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
-}
-
-/// Makes a map read-only for user space, which lets the verifier take its values for
-/// constants.
-pub(crate) fn map_freeze(map: BorrowedFd<'_>) -> io::Result<()> {
-    let mut attr = zeroed();
-    attr.__bindgen_anon_2.map_fd = map.as_raw_fd() as u32;
-    bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attr).map(drop)
-}
-
 /// Loads a program. The verifier writes its reasons into `log` if that is not empty.
 pub(crate) fn program_load(
     ty: ProgramType,
@@ -112,13 +85,13 @@ pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(info.recursion_misses)
 }
 
-/// How long the values of a map are.
-fn value_size(map: BorrowedFd<'_>) -> io::Result<u32> {
+/// What the kernel knows of a map.
+pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<bpf_map_info> {
     // SAFETY: all fields are integers or arrays of them.
     let mut info: bpf_map_info = unsafe { mem::zeroed() };
     // SAFETY: `info` is what the kernel has for maps.
     unsafe { info_by_fd(map, &mut info) }?;
-    Ok(info.value_size)
+    Ok(info)
 }
 
 /// Asks for what the kernel knows of an object.

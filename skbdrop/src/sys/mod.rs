@@ -9,6 +9,8 @@
 
 #[cfg(feature = "ebpf")]
 pub(crate) mod bpf;
+#[cfg(feature = "ebpf")]
+pub(crate) mod shared;
 #[cfg(feature = "netlink")]
 pub(crate) mod socket;
 

@@ -6,6 +6,30 @@ use crate::{
 };
 use skbdrop_ebpf::{ABSENT, Config};
 
+/// Records of a CPU between two looks at how full the ring is, at most.
+const CHECK_EVERY: u32 = 32;
+
+/// When the program wakes a reader that sleeps for a bounded time. The default is for a program without a reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pacing {
+    fill_mark: u32,
+    check_every: u32,
+}
+
+impl Pacing {
+    /// For a ring of `size` bytes with records of `record` bytes, to be woken for when it is full by `percent`. It is
+    /// looked at often enough that all CPUs together cannot fill half of what is beyond the mark between two
+    /// looks.
+    pub(super) fn new(size: u32, percent: u32, record: u32, cpus: u32) -> Self {
+        let fill_mark = (u64::from(size) * u64::from(percent) / 100) as u32;
+        let beyond = size.saturating_sub(fill_mark) / 2 / record.max(1);
+        Self {
+            fill_mark,
+            check_every: (beyond / cpus.max(1)).clamp(1, CHECK_EVERY),
+        }
+    }
+}
+
 /// What the program has to know about the kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KernelConfig {
@@ -17,7 +41,7 @@ pub(super) struct KernelConfig {
 impl KernelConfig {
     /// Looks up every argument and member that the program may read; what the kernel does
     /// not have stays absent and the program leaves it out.
-    pub(super) fn new(types: &DropTypes, snap_len: u32) -> Result<Self> {
+    pub(super) fn new(types: &DropTypes, snap_len: u32, pacing: Pacing) -> Result<Self> {
         let (Some(arguments), Some(tracepoint_id)) = (types.arguments()?, types.tracepoint_id())
         else {
             return Err(Error::not_supported(
@@ -39,6 +63,9 @@ impl KernelConfig {
         };
         let skb = |name| member("sk_buff", &[name]);
         let config = Config {
+            fill_mark: pacing.fill_mark,
+            check_every: pacing.check_every,
+            count_by: 0,
             snap_len,
             arg_location: argument(Argument::Location),
             arg_reason: argument(Argument::Reason),
@@ -63,5 +90,28 @@ impl KernelConfig {
             config,
             tracepoint_id,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_is_looked_at_before_it_can_be_full() {
+        let large = Pacing::new(4 << 20, 25, 272, 2);
+        assert_eq!((large.fill_mark, large.check_every), (1 << 20, CHECK_EVERY));
+        let small = Pacing::new(8192, 25, 272, 2);
+        assert_eq!(small.check_every, 5);
+        for (size, percent, record, cpus) in [
+            (4096, 25, 512, 4),
+            (4096, 100, 272, 2),
+            (0, 0, 0, 0),
+            (u32::MAX, 100, 1, 8192),
+        ] {
+            let pacing = Pacing::new(size, percent, record, cpus);
+            assert!((1..=CHECK_EVERY).contains(&pacing.check_every));
+            assert!(pacing.fill_mark <= size);
+        }
     }
 }

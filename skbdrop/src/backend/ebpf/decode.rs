@@ -14,9 +14,9 @@ use std::mem::offset_of;
 #[derive(Debug)]
 pub(super) struct Decoded<'a> {
     pub(super) record: Drop<'a>,
-    /// Records lost on this CPU since the program was loaded.
-    pub(super) lost_on_cpu: u64,
-    pub(super) cpu: u32,
+    /// Low half of the number of records lost on this CPU since the program was loaded.
+    pub(super) lost_on_cpu: u32,
+    pub(super) cpu: u16,
 }
 
 /// Reads fields at the offsets of [`Record`].
@@ -45,16 +45,16 @@ pub(super) fn decode(item: &[u8]) -> Result<Decoded<'_>> {
         )));
     };
     let fields = Fields(header);
-    let known = field!(fields, flags: u32);
-    let has = |flag: u32| known & flag != 0;
-    let caplen = field!(fields, caplen: u32);
-    let Some(packet) = rest.get(..caplen as usize) else {
+    let known = field!(fields, flags: u16);
+    let has = |flag: u16| known & flag != 0;
+    let caplen = field!(fields, caplen: u16);
+    let Some(packet) = rest.get(..usize::from(caplen)) else {
         return Err(Error::invalid_data(format!(
             "a record of the eBPF program claims {caplen} bytes of the packet and holds {}",
             rest.len()
         )));
     };
-    let cpu = field!(fields, cpu: u32);
+    let cpu = field!(fields, cpu: u16);
     let place = Place {
         start: field!(fields, start: u32),
         mac: field!(fields, mac_header: u16),
@@ -80,13 +80,13 @@ pub(super) fn decode(item: &[u8]) -> Result<Decoded<'_>> {
     record.ifindex = interface.index;
     record.ifname = interface.name;
     record.netns = interface.netns;
-    record.cpu = Some(cpu);
+    record.cpu = Some(cpu.into());
     record.pid = Some(field!(fields, pid: u32));
     record.tid = Some(field!(fields, tid: u32));
     record.comm = Some(field!(fields, comm));
     Ok(Decoded {
         record,
-        lost_on_cpu: field!(fields, lost: u64),
+        lost_on_cpu: field!(fields, lost: u32),
         cpu,
     })
 }
@@ -124,8 +124,8 @@ impl<'a> Interface<'a> {
     /// queues and UDP's receive path overlay the field. `skb->sk` is the sender's socket until the
     /// network layer takes the packet in, in the sender's namespace. Together with the index that
     /// the packet came in by, which the skb holds apart, they can be told.
-    fn of(fields: &Fields<'a>, known: u32) -> Self {
-        let has = |wanted: u32| known & wanted == wanted;
+    fn of(fields: &Fields<'a>, known: u16) -> Self {
+        let has = |wanted: u16| known & wanted == wanted;
         let iif = Some(field!(fields, iif: u32)).filter(|&index| has(flags::IIF) && index != 0);
         let sk_netns = has(flags::SK_NETNS).then_some(field!(fields, sk_netns: u32));
         let name = field!(fields, dev_name);
@@ -201,11 +201,10 @@ mod tests {
             sk_netns: 88,
             data: 94,
             start: 80,
-            caplen: packet.len() as u32,
+            caplen: packet.len() as u16,
             mac_header: 80,
             network_header: 94,
             protocol: 0x0800u16.to_be(),
-            reserved: [0; 3],
             comm: *b"a task\0\0\0\0\0\0\0\0\0\0",
             dev_name: *b"eth0\0\0\0\0\0\0\0\0\0\0\0\0",
         }
@@ -218,14 +217,12 @@ mod tests {
             record.skb,
             record.location,
             record.rx_sk,
-            record.lost,
         ] {
             bytes.extend_from_slice(&word.to_ne_bytes());
         }
         for half in [
-            record.flags,
             record.reason,
-            record.cpu,
+            record.lost,
             record.pid,
             record.tid,
             record.len,
@@ -235,23 +232,22 @@ mod tests {
             record.sk_netns,
             record.data,
             record.start,
-            record.caplen,
         ] {
             bytes.extend_from_slice(&half.to_ne_bytes());
         }
         for short in [
+            record.caplen,
+            record.cpu,
             record.mac_header,
             record.network_header,
             record.protocol,
-            0,
-            0,
-            0,
+            record.flags,
         ] {
             bytes.extend_from_slice(&short.to_ne_bytes());
         }
         bytes.extend_from_slice(&record.comm);
         bytes.extend_from_slice(&record.dev_name);
-        bytes.resize(Record::SIZE, 0);
+        assert_eq!(bytes.len(), Record::SIZE);
         bytes.extend_from_slice(packet);
         bytes
     }

@@ -11,6 +11,6 @@ pub fn record(data: &[u8]) {
     let record = decoded.record;
     let (item, packet) = (data.as_ptr_range(), record.packet.as_ptr_range());
     assert!(item.start <= packet.start && packet.end <= item.end);
-    assert_eq!(record.cpu, Some(decoded.cpu));
+    assert_eq!(record.cpu, Some(decoded.cpu.into()));
     delivered(vec![record], BackendKind::Ebpf);
 }

@@ -1,10 +1,16 @@
 //! The eBPF backend: the program of `skbdrop-ebpf` on the tracepoint `skb:kfree_skb`.
 
 mod config;
+mod count;
+mod cpus;
 mod decode;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzz;
+mod load;
 mod object;
 mod source;
+mod wake;
 
+pub(crate) use count::EbpfCounts;
+pub(crate) use skbdrop_ebpf::{CountKey, by};
 pub(crate) use source::EbpfSource;

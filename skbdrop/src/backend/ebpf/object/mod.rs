@@ -1,7 +1,7 @@
 //! The built eBPF object. `BUILD.txt` beside it says from which sources and with which tools;
 //! `cargo xtask ebpf` writes both.
 
-/// An ELF file with the programs [`TP_BTF`] and [`RAW_TP`] and their maps, for little-endian
+/// An ELF file with the programs and their maps, for little-endian
 /// machines.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("skbdrop.bpfel.o");
 
@@ -9,12 +9,20 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("skbdrop.bpfel.o")
 pub(super) const TP_BTF: &str = "skbdrop_tp_btf";
 /// The program that reads kernel memory by a helper.
 pub(super) const RAW_TP: &str = "skbdrop_raw_tp";
-/// The global that holds the configuration.
-pub(super) const CONFIG: &str = "CONFIG";
+/// The program that counts, by direct loads.
+pub(super) const COUNT_TP_BTF: &str = "skbdrop_count_tp_btf";
+/// The program that counts, by a helper.
+pub(super) const COUNT_RAW_TP: &str = "skbdrop_count_raw_tp";
+/// Its counts.
+pub(super) const COUNTS: &str = "COUNTS";
 /// The ring buffer.
 pub(super) const RECORDS: &str = "RECORDS";
-/// The per-CPU counter of records that found no room.
-pub(super) const LOST: &str = "LOST";
+/// The ring buffer that the program rings to wake the reader.
+pub(super) const BELL: &str = "BELL";
+/// The word in which the reader says whether it sleeps.
+pub(super) const READER: &str = "READER";
+/// What the programs count, by CPU.
+pub(super) const CPUS: &str = "CPUS";
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!(

@@ -1,0 +1,109 @@
+//! Counts drops by what user space has chosen, and writes no record.
+
+use crate::program::{
+    CPUS, config,
+    memory::{Memory, argument},
+    skb::{self, load, netns, reason, rx_sk, sk_netns},
+};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST, helpers::bpf_get_smp_processor_id, macros::map, maps::PerCpuHashMap,
+};
+use core::{arch::asm, ptr};
+use skbdrop_ebpf::{ABSENT, CountKey, Tally, by};
+
+/// Per CPU, how many drops there were of each kind. User space sets the number of kinds.
+#[map]
+static COUNTS: PerCpuHashMap<CountKey, Tally> = PerCpuHashMap::with_max_entries(1, 0);
+
+/// Counts one drop.
+#[inline(always)]
+pub(crate) fn count<M: Memory>(ctx: *const u8) -> i32 {
+    let skb = skb::skb(ctx);
+    let len: u32 = load!(M, skb, skb_len, 0);
+    let key = key::<M>(ctx, skb);
+    if let Some(tally) = COUNTS.get_ptr_mut(key) {
+        add(tally, len);
+        return 0;
+    }
+    let first = Tally {
+        drops: 1,
+        bytes: u64::from(len),
+    };
+    if COUNTS.insert(key, first, u64::from(BPF_NOEXIST)).is_ok() {
+        return 0;
+    }
+    // Another CPU was first, or there is no room.
+    if let Some(tally) = COUNTS.get_ptr_mut(key) {
+        add(tally, len);
+        return 0;
+    }
+    // SAFETY: it only returns a number.
+    let number = unsafe { bpf_get_smp_processor_id() };
+    if let Some(cpu) = CPUS.get_ptr_mut(number) {
+        // SAFETY: the pointer is to this CPU's element.
+        add(unsafe { &raw mut (*cpu).overflow }, len);
+    }
+    0
+}
+
+/// Adds one drop. Atomically: before Linux 5.12 a drop in an interrupt may come between on the same CPU.
+#[inline(always)]
+fn add(tally: *mut Tally, len: u32) {
+    // SAFETY: the pointer is to this CPU's value.
+    unsafe {
+        asm!("lock *(u64 *)({} + 0) += {}", in(reg) tally, in(reg) 1u64, options(nostack));
+        asm!("lock *(u64 *)({} + 8) += {}", in(reg) tally, in(reg) u64::from(len), options(nostack));
+    }
+}
+
+/// What is counted together. What was not chosen is zero, and not read.
+#[inline(always)]
+fn key<M: Memory>(ctx: *const u8, skb: *const u8) -> CountKey {
+    let count_by = config!(count_by);
+    let chosen = |by: u32| count_by & by != 0;
+    let mut key = CountKey::default();
+    if chosen(by::REASON) {
+        key.reason = reason(ctx).unwrap_or(0);
+    }
+    if chosen(by::LOCATION) {
+        key.location = argument(ctx, config!(arg_location));
+    }
+    if chosen(by::PROTOCOL) {
+        key.protocol = load!(M, skb, skb_protocol, 0u16);
+    }
+    if chosen(by::INTERFACE | by::NETNS) {
+        let rx_sk = rx_sk(ctx);
+        let sk_netns = sk_netns::<M>(skb, rx_sk);
+        let iif: u32 = load!(M, skb, skb_iif, 0);
+        let (mut index, mut dev_netns) = (0, 0);
+        let dev: *const u8 = load!(M, skb, skb_dev, ptr::null());
+        if !dev.is_null() {
+            index = load!(M, dev, dev_ifindex, 0u32);
+            if config!(dev_net) != ABSENT {
+                dev_netns = netns::<M>(dev, config!(dev_net));
+            }
+        }
+        // What `skb->dev` points at is believed where something else says the same, as user space does.
+        let came_in = iif != 0 && index == iif && dev_netns != 0;
+        let agreed = index != 0 && dev_netns != 0 && sk_netns == dev_netns;
+        if chosen(by::INTERFACE) {
+            key.ifindex = if iif != 0 {
+                iif
+            } else if agreed {
+                index
+            } else {
+                0
+            };
+        }
+        if chosen(by::NETNS) {
+            key.netns = if rx_sk.is_null() && came_in {
+                dev_netns
+            } else if !rx_sk.is_null() || agreed || index == 0 || dev_netns == 0 {
+                sk_netns
+            } else {
+                0
+            };
+        }
+    }
+    key
+}

@@ -1,0 +1,75 @@
+//! The programs, and what they share.
+
+mod count;
+mod memory;
+mod record;
+mod skb;
+mod wake;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{btf_tracepoint, map, raw_tracepoint},
+    maps::Array,
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use core::arch::asm;
+use memory::{Direct, Probe};
+use skbdrop_ebpf::{Config, Cpu};
+
+/// `BPF_F_MMAPABLE`: user space reads and writes the array in memory that it shares, without a system call.
+pub(crate) const MAPPED: u32 = 1 << 10;
+
+/// What the programs count, by CPU. User space sets the size: one for each possible CPU.
+#[map]
+static CPUS: Array<Cpu> = Array::with_max_entries(1, MAPPED);
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// One field of [`Config`]: an instruction that user space completes before it loads the program. For the verifier it
+/// is a constant, and code for what the kernel has not is dead.
+macro_rules! config {
+    ($field:ident) => {
+        $crate::program::placeholder::<
+            { core::mem::offset_of!(skbdrop_ebpf::Config, $field) / size_of::<u32>() },
+        >()
+    };
+}
+pub(crate) use config;
+
+/// The instruction for the word `WORD` of [`Config`].
+#[inline(always)]
+fn placeholder<const WORD: usize>() -> u32 {
+    let value: u64;
+    // SAFETY: it only sets the register. As it depends on nothing, one may do for several.
+    unsafe {
+        asm!("{} = {} ll", out(reg) value, const Config::placeholder(WORD), options(pure, nomem, nostack));
+    }
+    value as u32
+}
+
+#[btf_tracepoint(function = "kfree_skb")]
+fn skbdrop_tp_btf(ctx: BtfTracePointContext) -> i32 {
+    record::record::<Direct>(ctx.as_ptr().cast())
+}
+
+#[raw_tracepoint(tracepoint = "kfree_skb")]
+fn skbdrop_raw_tp(ctx: RawTracePointContext) -> i32 {
+    record::record::<Probe>(ctx.as_ptr().cast())
+}
+
+#[btf_tracepoint(function = "kfree_skb")]
+fn skbdrop_count_tp_btf(ctx: BtfTracePointContext) -> i32 {
+    count::count::<Direct>(ctx.as_ptr().cast())
+}
+
+#[raw_tracepoint(tracepoint = "kfree_skb")]
+fn skbdrop_count_raw_tp(ctx: RawTracePointContext) -> i32 {
+    count::count::<Probe>(ctx.as_ptr().cast())
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,174 @@
+//! What is written of each drop.
+
+use crate::program::{
+    CPUS, config,
+    memory::{Memory, argument},
+    skb::{self, load},
+    wake,
+};
+use aya_ebpf::{
+    bindings::BPF_RB_NO_WAKEUP,
+    helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns, generated},
+    macros::map,
+    maps::RingBuf,
+};
+use core::{arch::asm, ptr};
+use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET, MAX_SNAP_LEN, NAME_LEN, Record, flags};
+
+/// Records for user space, which sets the size.
+#[map]
+static RECORDS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// Hands one drop to the reader, or counts it as lost.
+#[inline(always)]
+pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
+    // SAFETY: it only returns a number.
+    let number = unsafe { bpf_get_smp_processor_id() };
+    let Some(cpu) = CPUS.get_ptr_mut(number) else {
+        return 0;
+    };
+    let snap_len = config!(snap_len);
+    let Some(mut entry) = RECORDS.reserve_bytes(Record::SIZE + snap_len as usize, 0) else {
+        // SAFETY: the pointer is to this CPU's element. The addition is atomic, since a drop in
+        // an interrupt may come between on the same CPU.
+        unsafe {
+            asm!("lock *(u64 *)({} + 0) += {}", in(reg) &raw mut (*cpu).lost, in(reg) 1u64, options(nostack));
+        }
+        wake::full();
+        return 0;
+    };
+    let start = entry.as_mut_ptr();
+    // SAFETY: the entry is at least `Record::SIZE` bytes, aligned to eight; the counter is this CPU's.
+    unsafe {
+        let lost = ptr::read_volatile(&raw const (*cpu).lost);
+        fill::<M>(ctx, start.cast::<Record>(), number, lost, snap_len)
+    };
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    wake::submitted(&RECORDS, cpu);
+    0
+}
+
+/// Writes the record and the packet's bytes after it.
+///
+/// # Safety
+///
+/// `out` points to `Record::SIZE + snap_len` writable bytes.
+#[inline(always)]
+unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64, snap_len: u32) {
+    macro_rules! set {
+        ($field:ident, $value:expr) => {{
+            let value = $value;
+            // SAFETY: `out` is valid for a whole record, as the caller promises.
+            unsafe { (&raw mut (*out).$field).write(value) }
+        }};
+    }
+
+    let mut known = 0;
+    let skb = skb::skb(ctx);
+    // SAFETY: it only returns a number.
+    set!(timestamp_ns, unsafe { bpf_ktime_get_ns() });
+    set!(skb, skb as u64);
+    set!(location, argument(ctx, config!(arg_location)));
+    set!(lost, lost as u32);
+    set!(cpu, cpu as u16);
+    let pid_tgid = bpf_get_current_pid_tgid();
+    set!(pid, (pid_tgid >> 32) as u32);
+    set!(tid, pid_tgid as u32);
+    // SAFETY: the helper writes as many bytes as the field has, zeros where it fails.
+    unsafe {
+        let comm = &raw mut (*out).comm;
+        generated::bpf_get_current_comm(comm.cast(), NAME_LEN as u32);
+    }
+
+    let reason = skb::reason(ctx);
+    if reason.is_some() {
+        known |= flags::REASON;
+    }
+    set!(reason, reason.unwrap_or(0));
+    if config!(skb_iif) != ABSENT {
+        known |= flags::IIF;
+    }
+    set!(iif, load!(M, skb, skb_iif, 0u32));
+
+    let rx_sk = skb::rx_sk(ctx);
+    set!(rx_sk, rx_sk as u64);
+    let sk_netns = skb::sk_netns::<M>(skb, rx_sk);
+    if sk_netns != 0 {
+        known |= flags::SK_NETNS;
+    }
+    set!(sk_netns, sk_netns);
+
+    // Without a device nobody reads what is there of one: the flags say so.
+    let dev: *const u8 = load!(M, skb, skb_dev, ptr::null());
+    if !dev.is_null() {
+        if config!(dev_ifindex) != ABSENT && config!(dev_name) != ABSENT {
+            known |= flags::DEV;
+            set!(dev_ifindex, M::load::<u32>(dev, config!(dev_ifindex)));
+            let name = [
+                M::load::<u64>(dev, config!(dev_name)),
+                M::load::<u64>(dev, config!(dev_name) + 8),
+            ];
+            // SAFETY: the field is as long as the array and aligned as it is.
+            unsafe { (&raw mut (*out).dev_name).cast::<[u64; 2]>().write(name) };
+        }
+        if config!(dev_net) != ABSENT && config!(net_inum) != ABSENT {
+            known |= flags::DEV_NETNS;
+            set!(dev_netns, skb::netns::<M>(dev, config!(dev_net)));
+        }
+    }
+
+    set!(len, load!(M, skb, skb_len, 0u32));
+    set!(protocol, load!(M, skb, skb_protocol, 0u16));
+    let mac: u16 = load!(M, skb, skb_mac_header, HEADER_NOT_SET);
+    let network: u16 = load!(M, skb, skb_network_header, 0);
+    set!(mac_header, mac);
+    set!(network_header, network);
+
+    let mut first = 0u32;
+    let mut caplen = 0u32;
+    let mut data_offset = 0u32;
+    let complete = config!(skb_len) != ABSENT
+        && config!(skb_protocol) != ABSENT
+        && config!(skb_head) != ABSENT
+        && config!(skb_data) != ABSENT
+        && config!(skb_tail) != ABSENT
+        && config!(skb_mac_header) != ABSENT
+        && config!(skb_network_header) != ABSENT;
+    if complete {
+        known |= flags::SKB;
+        let head = M::load::<u64>(skb, config!(skb_head));
+        let data = M::load::<u64>(skb, config!(skb_data));
+        let tail = M::load::<u32>(skb, config!(skb_tail));
+        data_offset = data.wrapping_sub(head) as u32;
+        // From the outermost header that is there to the end of the linear part.
+        first = if mac != HEADER_NOT_SET && u32::from(mac) < tail {
+            u32::from(mac)
+        } else if network != 0 && u32::from(network) < tail {
+            u32::from(network)
+        } else {
+            data_offset
+        };
+        if snap_len != 0 && snap_len <= MAX_SNAP_LEN && first < tail {
+            let mut wanted = tail - first;
+            if wanted > snap_len {
+                wanted = snap_len;
+            }
+            // SAFETY: `wanted` bytes fit behind the record, as the caller promises and as
+            // the verifier checks; the helper checks the source.
+            let error = unsafe {
+                generated::bpf_probe_read_kernel(
+                    out.add(1).cast(),
+                    wanted,
+                    (head + u64::from(first)) as *const _,
+                )
+            };
+            if error == 0 {
+                caplen = wanted;
+            }
+        }
+    }
+    set!(data, data_offset);
+    set!(start, first);
+    set!(caplen, caplen as u16);
+    set!(flags, known);
+}

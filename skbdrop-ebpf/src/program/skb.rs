@@ -1,0 +1,73 @@
+//! What is read of a dropped packet, each as far as the kernel has it.
+
+use crate::program::{
+    config,
+    memory::{Memory, argument},
+};
+use core::ptr;
+use skbdrop_ebpf::ABSENT;
+
+/// `$structure.$field` where the kernel has it, else `$otherwise`.
+macro_rules! load {
+    ($memory:ident, $base:expr, $offset:ident, $otherwise:expr) => {
+        match $crate::program::config!($offset) {
+            skbdrop_ebpf::ABSENT => $otherwise,
+            offset => $memory::load($base, offset),
+        }
+    };
+}
+pub(crate) use load;
+
+/// The tracepoint's first argument.
+#[inline(always)]
+pub(crate) fn skb(ctx: *const u8) -> *const u8 {
+    argument(ctx, 0) as *const u8
+}
+
+/// The drop reason; `None` on kernels without.
+#[inline(always)]
+pub(crate) fn reason(ctx: *const u8) -> Option<u32> {
+    match config!(arg_reason) {
+        ABSENT => None,
+        n => Some(argument(ctx, n) as u32),
+    }
+}
+
+/// The receiving socket, or null.
+#[inline(always)]
+pub(crate) fn rx_sk(ctx: *const u8) -> *const u8 {
+    match config!(arg_rx_sk) {
+        ABSENT => ptr::null(),
+        n => argument(ctx, n) as *const u8,
+    }
+}
+
+/// Inode number of the namespace of the receiving socket, else of the packet's own; 0 if there is none. The socket
+/// knows its namespace even where the device pointer is gone or overlaid.
+#[inline(always)]
+pub(crate) fn sk_netns<M: Memory>(skb: *const u8, rx_sk: *const u8) -> u32 {
+    if config!(sk_net) == ABSENT {
+        return 0;
+    }
+    if !rx_sk.is_null() {
+        return netns::<M>(rx_sk, config!(sk_net));
+    }
+    let sk: *const u8 = load!(M, skb, skb_sk, ptr::null());
+    if sk.is_null() {
+        return 0;
+    }
+    netns::<M>(sk, config!(sk_net))
+}
+
+/// Inode number of the namespace whose `struct net *` is at `offset` of `base`; 0 if none.
+#[inline(always)]
+pub(crate) fn netns<M: Memory>(base: *const u8, offset: u32) -> u32 {
+    if config!(net_inum) == ABSENT {
+        return 0;
+    }
+    let net = M::load::<*const u8>(base, offset);
+    if net.is_null() {
+        return 0;
+    }
+    M::load::<u32>(net, config!(net_inum))
+}

@@ -1,0 +1,307 @@
+//! Loads one of the object's programs with the maps that it uses, and attaches it.
+
+use super::{config::KernelConfig, object};
+use crate::{
+    Error, ErrorKind, Result,
+    sys::{
+        bpf::{self, ProgramType},
+        shared::SharedWords,
+    },
+};
+use aya::maps::{Map, MapData, RingBuf};
+use aya_obj::Object;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use skbdrop_ebpf::Config;
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::{CStr, CString},
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+};
+
+/// The tracepoint as `bpf(BPF_RAW_TRACEPOINT_OPEN)` wants it.
+const TRACEPOINT: &CStr = c"kfree_skb";
+/// `BPF_LD | BPF_IMM | BPF_DW`: loads 64 bits, a number or an address.
+const LOAD_64: u8 = 0x18;
+/// For the verifier's reasons. It is asked for only after a refusal.
+const LOG_LEN: usize = 64 * 1024;
+/// How much of the verifier's reasons goes into an error: the end says what was wrong.
+const LOG_TAIL: usize = 400;
+
+/// What to load.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    /// The program that reads kernel memory by direct loads; `None` where the types are not numbered as the running
+    /// kernel numbers them.
+    pub(super) tp_btf: Option<&'a str>,
+    /// The same that reads by a helper.
+    pub(super) raw_tp: &'a str,
+    /// The maps that it uses, each with its number of entries if it is not the object's to say.
+    pub(super) maps: &'a [(&'a str, Option<u32>)],
+}
+
+/// A program, attached, and its maps.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) program: OwnedFd,
+    /// Holds the program on the tracepoint.
+    pub(super) attachment: OwnedFd,
+    pub(super) program_type: ProgramType,
+    maps: HashMap<String, MapData>,
+}
+
+impl Loaded {
+    /// Loads the better of the two programs that the kernel takes.
+    pub(super) fn new(kernel: &KernelConfig, wanted: Wanted<'_>) -> Result<Self> {
+        let mut object = Object::parse(object::OBJECT).map_err(bad_object)?;
+        complete(&mut object, &kernel.config);
+        let mut programs = Vec::new();
+        if let Some(name) = wanted.tp_btf {
+            programs.push((ProgramType::TpBtf(kernel.tracepoint_id), name));
+        }
+        programs.push((ProgramType::RawTracepoint, wanted.raw_tp));
+        keep_programs(&mut object, &programs);
+        let maps = create_maps(&mut object, wanted.maps)?;
+        relocate(&mut object, &maps)?;
+        let mut refusals: Option<Error> = None;
+        for (program_type, name) in programs {
+            match attach(&object, program_type, name) {
+                Ok((program, attachment)) => {
+                    return Ok(Self {
+                        program,
+                        attachment,
+                        program_type,
+                        maps,
+                    });
+                }
+                // Without the privilege for the one there is none for the other.
+                Err(e) if e.kind() == ErrorKind::PermissionDenied => return Err(e),
+                // The better program's refusal explains more.
+                Err(e) => refusals = refusals.or(Some(e)),
+            }
+        }
+        Err(refusals.unwrap_or_else(|| Error::not_supported("no eBPF program to load")))
+    }
+
+    /// One of its maps.
+    pub(super) fn map(&mut self, name: &str) -> Result<MapData> {
+        self.maps.remove(name).ok_or_else(|| no_map(name))
+    }
+
+    /// One of its maps that is a ring buffer.
+    pub(super) fn ring(&mut self, name: &str) -> Result<RingBuf<MapData>> {
+        Map::from_map_data(self.map(name)?)
+            .and_then(RingBuf::try_from)
+            .map_err(|e| cannot_map(name, e))
+    }
+
+    /// One of its maps that is an array which user space may map.
+    pub(super) fn words(&mut self, name: &str) -> Result<SharedWords> {
+        let map = self.map(name)?;
+        SharedWords::map(map.fd().as_fd()).map_err(|e| cannot_map(name, e))
+    }
+}
+
+/// How many CPUs the kernel may ever have: as many as its per-CPU arrays have.
+pub(super) fn possible_cpus() -> Result<u32> {
+    aya::util::nr_cpus()
+        .map(|cpus| cpus as u32)
+        .map_err(|(path, e)| Error::io(format!("cannot read the number of CPUs from `{path}`"), e))
+}
+
+/// Forgets the others: they use maps that nobody made.
+fn keep_programs(object: &mut Object, wanted: &[(ProgramType, &str)]) {
+    let is_wanted = |name: &String| wanted.iter().any(|(_, wanted)| name == wanted);
+    let others = object.programs.iter().filter(|(name, _)| !is_wanted(name));
+    let others: Vec<_> = others.map(|(_, program)| program.function_key()).collect();
+    object.programs.retain(|name, _| is_wanted(name));
+    object.functions.retain(|key, _| !others.contains(key));
+}
+
+/// Puts the configuration where the program's instructions have placeholders for it.
+fn complete(object: &mut Object, config: &Config) {
+    let words = config.words();
+    for function in object.functions.values_mut() {
+        let mut rest = &mut function.instructions[..];
+        // A load of 64 bits is two instructions with half of them each.
+        while let [load, upper, ..] = rest {
+            if load.code == LOAD_64 && load.src_reg() == 0 {
+                let value = u64::from(upper.imm as u32) << 32 | u64::from(load.imm as u32);
+                if let Some(word) = Config::placeheld(value) {
+                    (load.imm, upper.imm) = (words[word] as i32, 0);
+                }
+            }
+            rest = &mut rest[1..];
+        }
+    }
+}
+
+/// Creates the maps that are wanted.
+fn create_maps(
+    object: &mut Object,
+    wanted: &[(&str, Option<u32>)],
+) -> Result<HashMap<String, MapData>> {
+    let mut maps = HashMap::new();
+    for &(name, entries) in wanted {
+        let map = object.maps.get_mut(name).ok_or_else(|| no_map(name))?;
+        if let Some(entries) = entries {
+            map.set_max_entries(entries);
+        }
+        maps.insert(name.to_owned(), create_map(map, name)?);
+    }
+    Ok(maps)
+}
+
+fn create_map(map: &aya_obj::Map, name: &str) -> Result<MapData> {
+    let create = || MapData::create(map.clone(), name, None);
+    let error = match create() {
+        Ok(created) => return Ok(created),
+        Err(error) => error,
+    };
+    // Kernels before 5.11 charge maps to RLIMIT_MEMLOCK when they are made. To raise it takes
+    // CAP_SYS_RESOURCE; without it the first error stands.
+    if os_error(&error) == Some(io::ErrorKind::PermissionDenied)
+        && let Some(created) = with_memlock_raised(|| create().ok())
+    {
+        return Ok(created);
+    }
+    let kind = os_error(&error).unwrap_or(io::ErrorKind::Other);
+    let remedy = match kind {
+        io::ErrorKind::PermissionDenied => {
+            " (needs CAP_BPF and CAP_PERFMON, or root; before Linux 5.11 also room in RLIMIT_MEMLOCK)"
+        }
+        io::ErrorKind::InvalidInput => " (needs Linux 5.8 or later with CONFIG_BPF_SYSCALL)",
+        io::ErrorKind::OutOfMemory => " (try a smaller buffer)",
+        _ => "",
+    };
+    Err(Error::io(
+        format!("cannot create an eBPF map{remedy}"),
+        io::Error::from(kind),
+    )
+    .caused_by(error))
+}
+
+/// The kind of the system call's error inside aya's.
+fn os_error(error: &aya::maps::MapError) -> Option<io::ErrorKind> {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(os) = error.downcast_ref::<io::Error>() {
+            return Some(os.kind());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Runs `act` without a limit of locked memory, if that can be had; puts the limit back.
+fn with_memlock_raised<T>(act: impl FnOnce() -> Option<T>) -> Option<T> {
+    let old = getrlimit(Resource::Memlock);
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    old.current?;
+    setrlimit(Resource::Memlock, unlimited).ok()?;
+    let result = act();
+    // To lower it is always allowed.
+    let _ = setrlimit(Resource::Memlock, old);
+    result
+}
+
+/// Writes the maps' descriptors into the programs.
+fn relocate(object: &mut Object, maps: &HashMap<String, MapData>) -> Result<()> {
+    let mut sections = HashSet::new();
+    sections.extend(object.functions.keys().map(|(section, _)| *section));
+    let described: Vec<_> = maps
+        .iter()
+        .filter_map(|(name, map)| {
+            Some((
+                name.as_str(),
+                map.fd().as_fd().as_raw_fd(),
+                object.maps.get(name)?.clone(),
+            ))
+        })
+        .collect();
+    object
+        .relocate_maps(
+            described.iter().map(|(name, fd, map)| (*name, *fd, map)),
+            &sections,
+        )
+        .and_then(|()| object.relocate_calls(&sections))
+        .map_err(bad_object)
+}
+
+/// Loads one program and attaches it.
+fn attach(object: &Object, ty: ProgramType, name: &str) -> Result<(OwnedFd, OwnedFd)> {
+    let function = object
+        .programs
+        .get(name)
+        .and_then(|program| object.functions.get(&program.function_key()))
+        .ok_or_else(|| Error::invalid_data(format!("the eBPF object has no program `{name}`")))?;
+    let c_name = CString::new(name).map_err(|e| {
+        Error::invalid_data(format!("bad name of an eBPF program `{name}`")).caused_by(e)
+    })?;
+    let load = |log: &mut [u8]| {
+        bpf::program_load(ty, &c_name, &function.instructions, &object.license, log)
+    };
+    let program = load(&mut []).map_err(|e| {
+        // EACCES is the verifier's, for a program that it does not like.
+        if e.raw_os_error() == Some(libc::EPERM) {
+            return Error::io(
+                format!(
+                    "cannot load the eBPF program `{name}` (needs CAP_BPF and CAP_PERFMON, or root)"
+                ),
+                e,
+            );
+        }
+        let mut log = vec![0; LOG_LEN];
+        let again = load(&mut log).err().unwrap_or(e);
+        let reasons = verifier_reasons(&log);
+        Error::not_supported(format!(
+            "the kernel refused the eBPF program `{name}`{reasons}"
+        ))
+        .caused_by(again)
+    })?;
+    let tracepoint = match ty {
+        ProgramType::TpBtf(_) => None,
+        ProgramType::RawTracepoint => Some(TRACEPOINT),
+    };
+    let attachment = bpf::raw_tracepoint_open(program.as_fd(), tracepoint).map_err(|e| {
+        Error::io(
+            format!(
+                "cannot attach the eBPF program `{name}` to the tracepoint skb:kfree_skb \
+                 (needs CONFIG_BPF_EVENTS, CAP_PERFMON and BTF of this very kernel)"
+            ),
+            e,
+        )
+    })?;
+    Ok((program, attachment))
+}
+
+/// The end of the verifier's log, which says what it did not like.
+fn verifier_reasons(log: &[u8]) -> String {
+    let len = log.iter().position(|&byte| byte == 0).unwrap_or(log.len());
+    let text = String::from_utf8_lossy(&log[..len]);
+    let text = text.trim_end();
+    if text.is_empty() {
+        return String::new();
+    }
+    let mut start = text.len().saturating_sub(LOG_TAIL);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    format!("; the verifier says: {}", &text[start..])
+}
+
+fn no_map(name: &str) -> Error {
+    Error::invalid_data(format!("the eBPF object has no map `{name}`"))
+}
+
+fn bad_object(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::invalid_data("cannot use the eBPF object in the crate").caused_by(error)
+}
+
+fn cannot_map(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let what = format!("cannot map the memory of the eBPF map `{name}`");
+    Error::new(ErrorKind::Other, what).caused_by(error)
+}
