@@ -18,8 +18,13 @@ const CARGO_FUZZ: &str = "0.13.2";
 const SECONDS: u64 = 60;
 /// No input that matters is longer, and long ones are slow.
 const MAX_LEN: usize = 4096;
-/// An input that takes more has found something: bytes, for all and for one allocation, and seconds.
+/// An input that takes more has found something: memory for all and for one allocation, and time.
 const LIMITS: [&str; 3] = ["-rss_limit_mb=512", "-malloc_limit_mb=64", "-timeout=5"];
+/// The same for a target where few bytes are meant to become many: kernels are packed.
+const PACKED: (&str, [&str; 3]) = (
+    "image",
+    ["-rss_limit_mb=2048", "-malloc_limit_mb=512", "-timeout=20"],
+);
 
 /// Runs the targets named, or all, one after the other, and prints a table.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result {
@@ -176,7 +181,7 @@ fn run_target(folder: &Path, programs: &Path, name: &str, seconds: u64) -> Resul
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-max_len={MAX_LEN}"))
-        .args(LIMITS)
+        .args(if name == PACKED.0 { PACKED.1 } else { LIMITS })
         .args(["-print_final_stats=1", "-verbosity=0"])
         // Freed memory that is held back to find its use counts as well.
         .env("ASAN_OPTIONS", "quarantine_size_mb=16");

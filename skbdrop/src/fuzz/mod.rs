@@ -14,6 +14,8 @@ mod btf;
 ))]
 mod events;
 mod format;
+#[cfg(feature = "image")]
+mod image;
 mod kallsyms;
 mod packet;
 mod proc;
@@ -35,6 +37,8 @@ pub use btf::btf;
 ))]
 pub(crate) use events::delivered;
 pub use format::format;
+#[cfg(feature = "image")]
+pub use image::image;
 pub use kallsyms::kallsyms;
 pub use packet::packet;
 pub use proc::proc;
@@ -48,6 +52,8 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("btf", btf),
     ("format", format),
+    #[cfg(feature = "image")]
+    ("image", image),
     ("kallsyms", kallsyms),
     #[cfg(feature = "netlink")]
     ("netlink", netlink),
@@ -101,7 +107,8 @@ mod tests {
         feature = "ebpf",
         feature = "perf",
         feature = "netlink",
-        feature = "replay"
+        feature = "replay",
+        feature = "image"
     ))]
     fn each_target_has_a_program_and_a_corpus() {
         use std::collections::BTreeSet;
