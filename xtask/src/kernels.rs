@@ -28,7 +28,15 @@ const MATRIX: [Boot; 9] = [
     ),
     boot(
         "6.1",
-        &[AGREE, CONTRACT, LIVE, CAPABILITIES, NETLINK, VMLINUZ],
+        &[
+            AGREE,
+            CONTRACT,
+            LIVE,
+            CAPABILITIES,
+            NETLINK,
+            RESOLVE,
+            VMLINUZ,
+        ],
     ),
     boot(
         "6.12",
@@ -39,6 +47,7 @@ const MATRIX: [Boot; 9] = [
             LIVE,
             CAPABILITIES,
             NETLINK,
+            RESOLVE,
             VMLINUZ,
         ],
     ),
@@ -51,6 +60,7 @@ const MATRIX: [Boot; 9] = [
             LIVE,
             CAPABILITIES,
             NETLINK,
+            RESOLVE,
             VMLINUZ,
         ],
     ),
@@ -96,6 +106,7 @@ const ALL: &str = "ebpf,perf,netlink";
 
 const AGREE: Run = Run {
     test: "agree",
+    // All backends, and dropwatch.
     filter: &["same_drops"],
     backends: ALL,
 };
@@ -139,6 +150,13 @@ const VMLINUZ: Run = Run {
     test: "vmlinuz",
     filter: &[],
     // Reads files alone.
+    backends: "",
+};
+const RESOLVE: Run = Run {
+    test: "resolve",
+    // Live: BTF against the tracepoint's print fmt. The others read fixtures, which no guest has.
+    filter: &["what_the_kernel_says_of_itself_agrees"],
+    // Of none, and to be named nonetheless: then tracefs has to be there.
     backends: "",
 };
 const REASONS_OF_MODULES: Run = Run {
