@@ -11,6 +11,8 @@ pub(super) enum Module {
     BuiltIn,
     /// Neither: this kernel was built without it.
     Absent,
+    /// This kernel loads no modules (`CONFIG_MODULES`): it is built in, or not there.
+    Unloadable,
     /// The lists cannot be read: why.
     Unknown(String),
 }
@@ -19,7 +21,16 @@ pub(super) enum Module {
 pub(super) fn of_running_kernel() -> Module {
     let uname = rustix::system::uname();
     let folder = Path::new("/lib/modules").join(&*uname.release().to_string_lossy());
-    in_folder(&folder)
+    match in_folder(&folder) {
+        Module::Unknown(_) if loads_none(Path::new("/proc")) => Module::Unloadable,
+        module => module,
+    }
+}
+
+/// Whether the kernel that this is the `/proc` of can load no modules: it lists none, not even an empty list.
+fn loads_none(proc: &Path) -> bool {
+    let is_proc = proc.join("self").is_symlink();
+    is_proc && matches!(proc.join("modules").try_exists(), Ok(false))
 }
 
 fn in_folder(folder: &Path) -> Module {
@@ -83,5 +94,17 @@ mod tests {
         assert_eq!(in_folder(&folder), Module::Loadable);
         fs::remove_dir_all(&folder).expect("it was made here");
         assert_eq!(in_folder(&folder), unknown("modules.dep"));
+    }
+
+    #[test]
+    fn a_kernel_that_loads_none_has_no_list_of_them() {
+        let proc = std::env::temp_dir().join(format!("skbdrop-proc-{}", std::process::id()));
+        fs::create_dir_all(&proc).expect("a folder");
+        assert!(!loads_none(&proc), "/proc is not mounted");
+        std::os::unix::fs::symlink("1", proc.join("self")).expect("a link");
+        assert!(loads_none(&proc));
+        fs::write(proc.join("modules"), "").expect("a file");
+        assert!(!loads_none(&proc));
+        fs::remove_dir_all(&proc).expect("it was made here");
     }
 }

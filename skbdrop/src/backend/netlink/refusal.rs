@@ -64,7 +64,9 @@ fn absence(is_initial: Option<bool>, module: &Module) -> Error {
     let elsewhere = "to be had in the initial network namespace only, and this is another (run there, \
                      if this kernel has it, for example by nsenter --net=/proc/1/ns/net)";
     let absent = match module {
-        Module::Absent => "not in this kernel (needs CONFIG_NET_DROP_MONITOR)".to_owned(),
+        Module::Absent | Module::Unloadable => {
+            "not in this kernel (needs CONFIG_NET_DROP_MONITOR)".to_owned()
+        }
         Module::Loadable => {
             "not there: its module is not loaded (modprobe drop_monitor)".to_owned()
         }
@@ -177,7 +179,14 @@ mod tests {
             either.contains("for a reason") && !either.contains("nsenter"),
             "{either}"
         );
-        for module in [Module::Loadable, Module::BuiltIn, unknown()] {
+        let (_, unloadable) = text(Some(true), Module::Unloadable);
+        assert_eq!(unloadable, text(Some(true), Module::Absent).1);
+        for module in [
+            Module::Loadable,
+            Module::BuiltIn,
+            Module::Unloadable,
+            unknown(),
+        ] {
             let (kind, elsewhere) = text(Some(false), module);
             assert_eq!(kind, ErrorKind::NotFound);
             assert!(elsewhere.contains("if this kernel has it"), "{elsewhere}");
