@@ -11,9 +11,24 @@ use skbdrop::{
     Monitor,
     backend::replay::{Recorder, Replay},
 };
-use std::{error::Error, fs::File, io::BufWriter};
+use std::{
+    error::Error,
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    process::ExitCode,
+};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("replay: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
@@ -39,8 +54,13 @@ fn record(path: &str, count: usize) -> Result<(), Box<dyn Error>> {
 }
 
 fn play(replay: Replay) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
     for event in Monitor::builder().source(replay).build()?.iter() {
-        println!("{}", event?);
+        match writeln!(out, "{}", event?) {
+            // A reader that left early has seen enough.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(|e| format!("cannot write to standard output: {e}"))?,
+        }
     }
     Ok(())
 }

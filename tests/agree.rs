@@ -1,9 +1,18 @@
 //! All backends watch the same drops at once, and must tell the same of each.
 #![allow(clippy::unwrap_used)] // tests panic
 
-use skbdrop::{BackendKind, DropEvent, Layer, Monitor};
-use std::collections::{BTreeMap, BTreeSet};
-use support::{backends, drain, drops::Lab, monotonic_ns, openvswitch::Lane};
+use skbdrop::{Backend, BackendKind, DropEvent, Layer, Monitor};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
+use support::{
+    backends, drain, drop_monitor,
+    drops::Lab,
+    dropwatch::{self, Alert, Dropwatch},
+    monotonic_ns,
+    openvswitch::Lane,
+};
 
 /// What every backend can say of a drop.
 type Facts = (u64, Option<String>, Option<u16>);
@@ -26,6 +35,11 @@ fn counted<'a>(events: impl Iterator<Item = &'a DropEvent>) -> BTreeMap<Facts, (
         entry.0 += 1;
     }
     counts
+}
+
+/// drop_monitor passes over packets without a MAC header (`net_dm_packet_trace_kfree_skb_hit`).
+fn has_mac(event: &&DropEvent) -> bool {
+    matches!(event.packet.layer, Layer::Ethernet | Layer::Link)
 }
 
 #[test]
@@ -61,9 +75,6 @@ fn all_backends_tell_the_same_of_the_same_drops() {
     let ours = of(BackendKind::Ebpf);
 
     for (kind, theirs) in &seen {
-        // drop_monitor passes over packets without a MAC header (`net_dm_packet_trace_kfree_skb_hit`).
-        let has_mac =
-            |event: &&DropEvent| matches!(event.packet.layer, Layer::Ethernet | Layer::Link);
         let expected = match kind {
             BackendKind::Netlink => counted(ours.iter().filter(within).filter(has_mac)),
             _ => counted(ours.iter().filter(within)),
@@ -98,6 +109,84 @@ fn all_backends_tell_the_same_of_the_same_drops() {
             reasons.len() >= 5
         },
         "{reasons:?}"
+    );
+}
+
+/// What dropwatch prints of a drop: symbol with offset and address, reason, protocol.
+type Line = (String, String, Option<String>, String);
+
+fn printed(alert: Alert<'_>) -> Line {
+    let (symbol, rest) = alert.place().split_once('/').unwrap();
+    let (_, address) = rest.split_once('(').unwrap();
+    assert_eq!(alert.value("origin"), Some("software"));
+    (
+        symbol.to_owned(),
+        address.trim_end_matches(')').to_owned(),
+        alert.value("drop reason").map(str::to_owned),
+        alert.value("protocol").unwrap().to_owned(),
+    )
+}
+
+/// What it should print of this.
+fn to_print(event: &DropEvent) -> Line {
+    let symbol = event.location.symbol.as_ref().unwrap();
+    (
+        format!("{}+{:#x}", symbol.name, symbol.offset),
+        format!("{:#x}", event.location.address.unwrap()),
+        event.reason.as_ref().map(ToString::to_string),
+        format!("{:#x}", event.protocol.unwrap().0),
+    )
+}
+
+/// It has switched drop_monitor on, and our monitor of it listens beside.
+#[test]
+#[ignore = "needs drop_monitor, dropwatch and root: cargo xtask kernels"]
+fn dropwatch_prints_the_same_drops() {
+    let lab = Lab::new();
+    drop_monitor::reset();
+    let dropwatch = Dropwatch::start(&[]);
+    let mut monitors = [Backend::Ebpf, Backend::Netlink]
+        .map(|backend| Monitor::builder().backend(backend).build().unwrap());
+    let (start, began) = (monotonic_ns(), SystemTime::now());
+    lab.make_all();
+    let (end, took) = (monotonic_ns(), began.elapsed().unwrap());
+    let told = monitors.each_mut().map(drain);
+    drop_monitor::wait_until_read();
+    let text = dropwatch.stop();
+    drop_monitor::reset();
+
+    const DAY: u128 = 86_400_000_000_000;
+    let began = began.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let began = began.as_nanos() % DAY;
+    let within = |alert: &Alert<'_>| {
+        // The day may have changed meanwhile.
+        let since = (alert.time_of_day().as_nanos() + DAY - began) % DAY;
+        since <= took.as_nanos()
+    };
+    let mut theirs: Vec<Line> = dropwatch::alerts(&text)
+        .filter(within)
+        .map(printed)
+        .collect();
+    theirs.sort();
+    for (monitor, events) in monitors.iter().zip(&told) {
+        assert_eq!(monitor.stats().unwrap().lost, 0);
+        let mut ours: Vec<Line> = events
+            .iter()
+            .filter(|event| (start..=end).contains(&event.timestamp_ns))
+            .filter(has_mac)
+            .map(to_print)
+            .collect();
+        ours.sort();
+        assert_eq!(ours, theirs, "{}", monitor.backend().name());
+    }
+    // All kinds but the one that is dropped on its way out, and the reasons where the kernel has them.
+    let with_reason = theirs.iter().filter(|line| line.2.is_some()).count();
+    let reasons = monitors[0].resolver().reasons().count();
+    assert!(theirs.len() >= 15, "{theirs:?}");
+    assert_eq!(with_reason, if reasons == 0 { 0 } else { theirs.len() });
+    println!(
+        "{} drops told as dropwatch prints them, {with_reason} with a reason",
+        theirs.len()
     );
 }
 

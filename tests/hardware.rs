@@ -16,7 +16,7 @@ use support::{
     collect, drain,
     drop_monitor::{self, Config},
     drops::{flood, is_closed_port},
-    dropwatch::Dropwatch,
+    dropwatch::{self, Alert, Dropwatch},
     run,
 };
 
@@ -188,39 +188,35 @@ fn dropwatch_prints_the_same() {
     std::thread::sleep(Duration::from_secs(1));
     let printed = dropwatch.stop();
 
-    let blocks: HashMap<u32, &str> = printed
-        .split("drop at: ")
-        .skip(1)
-        .map(|block| (nanosecond(block), block))
+    let alerts: HashMap<u32, Alert<'_>> = dropwatch::alerts(&printed)
+        .map(|alert| (alert.time_of_day().subsec_nanos(), alert))
         .collect();
     for event in &events {
         let since = event.wall_time.duration_since(SystemTime::UNIX_EPOCH);
-        let block = blocks.get(&since.unwrap().subsec_nanos());
-        let block = block.unwrap_or_else(|| panic!("not printed: {event}"));
-        let length = format!("original length: {}\n", event.length.unwrap());
-        let protocol = format!("protocol: {:#x}\n", event.protocol.unwrap().0);
-        assert!(
-            block.contains(&length) && block.contains(&protocol),
-            "{block}{event:?}"
-        );
+        let alert = alerts.get(&since.unwrap().subsec_nanos());
+        let alert = alert.unwrap_or_else(|| panic!("not printed: {event}"));
+        let is = |name, value: &str| {
+            assert_eq!(alert.value(name), Some(value), "{alert:?} {event:?}");
+        };
+        is("original length", &event.length.unwrap().to_string());
+        is("protocol", &format!("{:#x}", event.protocol.unwrap().0));
         match trap(event) {
             Some((name, group)) => {
-                let first = format!("{name} ({})\n", group.unwrap());
-                assert!(block.starts_with(&first), "{block}{event:?}");
-                assert!(block.contains("origin: hardware\n"), "{block}");
-                assert!(block.contains("input port name: eth0\n"), "{block}");
+                assert_eq!(alert.place(), format!("{name} ({})", group.unwrap()));
+                is("origin", "hardware");
+                is("input port name", "eth0");
             }
             None => {
                 let symbol = event.location.symbol.as_ref().unwrap();
                 let address = event.location.address.unwrap();
                 let first = format!("{}+{:#x}/", symbol.name, symbol.offset);
-                assert!(block.starts_with(&first), "{block}{event:?}");
-                assert!(block.contains(&format!("({address:#x})\n")), "{block}");
-                assert!(block.contains("origin: software\n"), "{block}");
-                let reason = event.reason.as_ref().unwrap().name().unwrap();
-                assert!(
-                    block.contains(&format!("drop reason: {reason}\n")),
-                    "{block}"
+                assert!(alert.place().starts_with(&first), "{alert:?} {event:?}");
+                let last = format!(" ({address:#x})");
+                assert!(alert.place().ends_with(&last), "{alert:?} {event:?}");
+                is("origin", "software");
+                is(
+                    "drop reason",
+                    event.reason.as_ref().unwrap().name().unwrap(),
                 );
             }
         }
@@ -232,11 +228,4 @@ fn dropwatch_prints_the_same() {
         events.len() - hardware
     );
     drop_monitor::reset();
-}
-
-/// `timestamp: Wed Nov 25 17:17:31 2026 862276980 nsec`
-fn nanosecond(block: &str) -> u32 {
-    let line = block.lines().find(|line| line.starts_with("timestamp: "));
-    let words: Vec<&str> = line.unwrap().split_whitespace().collect();
-    words[words.len() - 2].parse().unwrap()
 }

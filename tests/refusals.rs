@@ -42,8 +42,8 @@ fn with_capabilities(capabilities: &str, what: &str) -> String {
     let ambient = format!("--ambient-caps={capabilities}");
     let wrapper = [
         "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
+        "--reuid=1000",
+        "--regid=1000",
         "--clear-groups",
         &inherited,
         &ambient,
@@ -143,6 +143,13 @@ fn perf_needs_cap_perfmon_and_the_right_to_read_tracefs() {
     // With the patch of Debian and Ubuntu a value above 2 asks for CAP_SYS_ADMIN as well.
     let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").unwrap();
     let perfmon = if paranoid.trim().parse::<i32>().unwrap() > 2 {
+        let text = with_capabilities("+perfmon,+dac_read_search", "perf");
+        assert_says(
+            &text,
+            ErrorKind::PermissionDenied,
+            &["cannot open the perf event", "CAP_SYS_ADMIN"],
+        );
+        println!("with CAP_PERFMON and CAP_DAC_READ_SEARCH: {text}");
         "+sys_admin"
     } else {
         "+perfmon"
@@ -176,10 +183,13 @@ fn perf_needs_cap_perfmon_and_the_right_to_read_tracefs() {
 #[test]
 #[ignore = "needs root to take privileges away: cargo xtask test"]
 fn netlink_needs_cap_net_admin_and_on_newer_kernels_cap_sys_admin() {
-    if probe(&["env"], "netlink") != "ok: Netlink" {
-        println!("skipped: this kernel has no drop_monitor");
+    let all = probe(&["env"], "netlink");
+    if all.contains("`drop_monitor` is not in this kernel") && !support::is_named(Backend::Netlink)
+    {
+        println!("skipped: {all}");
         return;
     }
+    assert_eq!(all, "ok: Netlink");
     let both = with_capabilities("+net_admin,+sys_admin", "netlink");
     assert_eq!(both, "ok: Netlink");
     for less in ["", "+sys_admin"] {
@@ -209,6 +219,28 @@ fn when_nothing_works_each_backend_says_why() {
             "CAP_BPF",
         ],
     );
+    // Its report is the one of `support()`, with the facts.
+    let [report, support] = ["report", "support"].map(|what| with_capabilities("", what));
+    for text in [&report, &support] {
+        for part in [
+            "ebpf     no: ",
+            "perf     no: ",
+            "netlink  no: ",
+            "auto finds no backend",
+            "none that matter here",
+            "/tracing, but cannot read `/",
+            "events/skb/kfree_skb/format`",
+        ] {
+            assert!(text.contains(part), "`{part}` is not in: {text}");
+        }
+    }
+    let facts = |report: &str| {
+        let (_, facts) = report.split_once("auto finds no backend").unwrap();
+        facts.to_owned()
+    };
+    assert_eq!(facts(&report), facts(&support));
+    let text = with_capabilities("+dac_read_search", "report");
+    assert!(text.contains("its events can be read"), "{text}");
 }
 
 #[test]
@@ -404,14 +436,67 @@ fn a_kernel_without_drop_monitor_is_told() {
         &[
             "`drop_monitor` is not in this kernel",
             "CONFIG_NET_DROP_MONITOR",
-            "modprobe drop_monitor",
         ],
     );
-    let text = probe(&["unshare", "--net"], "netlink");
+
+    // By the lists of this kernel's modules, which a machine may have or not.
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let folder = format!("/lib/modules/{}", release.trim());
+    let lists = |modules: &str| {
+        format!(
+            "mount -t tmpfs none /lib/modules && mkdir {folder} && echo '{modules}' >{folder}/modules.dep \
+             && : >{folder}/modules.builtin"
+        )
+    };
+    let without = lists("kernel/net/other.ko:");
+    let with = lists("kernel/net/core/drop_monitor.ko.xz:");
+    let hidden = "mount -t tmpfs none /lib/modules";
+    let says = |prepare: &str, parts: &[&str], never: &[&str]| {
+        let text = with_mounts(prepare, "netlink");
+        assert_says(&text, ErrorKind::NotSupported, parts);
+        for part in never {
+            assert!(!text.contains(part), "`{part}` is in: {text}");
+        }
+    };
+    let [absent, not_loaded] = ["not in this kernel", "its module is not loaded"];
+    says(&without, &[absent], &[not_loaded, "modprobe"]);
+    says(&with, &[not_loaded, "modprobe drop_monitor"], &[absent]);
+    let modules = format!("no `{folder}/modules.dep`");
+    if std::fs::exists("/proc/modules").unwrap() {
+        let parts = [absent, not_loaded, "cannot be told", &modules];
+        says(hidden, &parts, &[]);
+    } else {
+        // It loads none, so it has no drop_monitor.
+        says(hidden, &[absent], &[not_loaded, "modprobe"]);
+    }
+
+    // In another network namespace: whether the initial one has it is not claimed.
+    let elsewhere = |prepare: &str, then: &str| {
+        let script = format!("{prepare} && exec unshare --net \"$@\"");
+        let shell = ["sh", "-ec", &script, "sh"];
+        let own_mounts = ["unshare", "--mount", "--propagation=private"];
+        let words = [&own_mounts[..], &shell, &["sh", "-ec", then, "sh"]].concat();
+        probe(&words, "netlink")
+    };
+    let run = "exec \"$@\"";
+    assert_says(
+        &elsewhere(hidden, run),
+        ErrorKind::NotFound,
+        &[
+            "initial network namespace",
+            "if this kernel has it",
+            "nsenter",
+        ],
+    );
+    let text = elsewhere(&without, run);
+    assert_says(&text, ErrorKind::NotSupported, &[absent]);
+    assert!(!text.contains("nsenter"), "{text}");
+    // Without /proc the namespace cannot be told, and none is claimed.
+    let text = elsewhere(hidden, "mount -t tmpfs none /proc && exec \"$@\"");
     assert_says(
         &text,
-        ErrorKind::NotFound,
-        &["initial network namespace", "nsenter"],
+        ErrorKind::NotSupported,
+        &[absent, "which namespace this is cannot be told"],
     );
 }
 

@@ -481,7 +481,11 @@ fn what_the_kernel_says_of_itself_agrees() {
     let resolver = Resolver::from_kernel().unwrap();
     match resolver.check() {
         Ok(found) => assert_eq!(found, []),
-        Err(e) if e.kind() == ErrorKind::NotFound => {
+        // Where backends are to be tested, as in guests, tracefs has to be there.
+        Err(e)
+            if [ErrorKind::NotFound, ErrorKind::PermissionDenied].contains(&e.kind())
+                && std::env::var_os("SKBDROP_BACKENDS").is_none() =>
+        {
             println!("skipped: {e:#}");
         }
         Err(e) => panic!("{e:#}"),

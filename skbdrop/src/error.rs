@@ -1,6 +1,6 @@
 //! [`Error`]: one type for all that can go wrong, with a kind that a caller can act on.
 
-use crate::BackendKind;
+use crate::{BackendKind, Report};
 use std::{fmt, io};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -21,7 +21,8 @@ pub struct Error {
     context: String,
     #[source]
     source: Option<Source>,
-    refusals: Vec<(BackendKind, Error)>,
+    /// When automatic choice found no backend.
+    report: Option<Box<Report>>,
 }
 
 /// What a caller can do about an [`Error`].
@@ -48,7 +49,7 @@ impl Error {
             kind,
             context: context.into(),
             source: None,
-            refusals: Vec::new(),
+            report: None,
         }
     }
 
@@ -74,10 +75,10 @@ impl Error {
     }
 
     /// No backend works: each with its refusal.
-    pub(crate) fn no_backend(refusals: Vec<(BackendKind, Self)>) -> Self {
+    pub(crate) fn no_backend(report: Report) -> Self {
         // What a privilege would mend is worth more to know than what nothing would.
-        let denied = refusals
-            .iter()
+        let denied = report
+            .refusals()
             .any(|(_, e)| e.kind() == ErrorKind::PermissionDenied);
         let kind = if denied {
             ErrorKind::PermissionDenied
@@ -85,20 +86,26 @@ impl Error {
             ErrorKind::NotSupported
         };
         let mut context = "no backend works here".to_owned();
-        for (n, (backend, error)) in refusals.iter().enumerate() {
+        for (n, (backend, error)) in report.refusals().enumerate() {
             let separator = if n == 0 { ": " } else { "; " };
             context += &format!("{separator}{}: {error:#}", backend.name());
         }
         Self {
-            refusals,
+            report: Some(Box::new(report)),
             ..Self::new(kind, context)
         }
     }
 
     /// When automatic choice found no backend: each backend that was tried, with its refusal.
+    pub fn refusals(&self) -> impl Iterator<Item = (BackendKind, &Self)> {
+        self.report().into_iter().flat_map(Report::refusals)
+    }
+
+    /// When automatic choice found no backend: what [`support()`](crate::support()) reports, of the very attempt that
+    /// failed. The error's own text has the refusals, the report also the facts that they depend on.
     #[must_use]
-    pub fn refusals(&self) -> &[(BackendKind, Self)] {
-        &self.refusals
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_deref()
     }
 
     pub(crate) fn caused_by(mut self, source: impl Into<Source>) -> Self {

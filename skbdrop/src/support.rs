@@ -1,6 +1,6 @@
 //! [`support`]: which backends work here, and what the others would need.
 
-use crate::{Backend, BackendKind, Error, ErrorKind, backend::Settings};
+use crate::{Backend, BackendKind, Error, ErrorKind, backend::Settings, tracefs};
 use std::{fmt, fs, path::Path};
 
 /// What is possible on this kernel, in this network namespace, with this process's privileges.
@@ -47,12 +47,40 @@ fn probe(backend: Backend) -> Support {
     };
     match backend.probe(&settings) {
         Ok(limitations) => Support::Yes(limitations),
-        Err(e) if e.kind() == ErrorKind::Other => Support::Unknown(e),
-        Err(e) => Support::No(e),
+        Err(e) => Support::refused(e),
+    }
+}
+
+impl Support {
+    /// An error without a known kind tells nothing of what is possible.
+    fn refused(e: Error) -> Self {
+        match e.kind() {
+            ErrorKind::Other => Self::Unknown(e),
+            _ => Self::No(e),
+        }
     }
 }
 
 impl Report {
+    /// That of an attempt in which every backend refused.
+    pub(crate) fn of_refusals(refusals: Vec<(BackendKind, Error)>) -> Self {
+        let refused = |(kind, e)| (kind, Support::refused(e));
+        Self {
+            backends: refusals.into_iter().map(refused).collect(),
+            facts: facts(),
+        }
+    }
+
+    /// The backends that do not work, or of which it is not known, with the error of each.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = (BackendKind, &Error)> {
+        self.backends
+            .iter()
+            .filter_map(|(kind, support)| match support {
+                Support::Yes(_) => None,
+                Support::No(e) | Support::Unknown(e) => Some((*kind, e)),
+            })
+    }
+
     /// The backend that [`Backend::Auto`] takes.
     #[must_use]
     pub fn best(&self) -> Option<BackendKind> {
@@ -136,11 +164,7 @@ fn facts() -> Vec<(&'static str, String)> {
             lockdown(fs::read_to_string("/sys/kernel/security/lockdown")),
         ),
         ("BTF of the kernel", there(crate::btf::KERNEL_BTF)),
-        (
-            "tracefs",
-            crate::tracefs::mounted_at()
-                .map_or_else(|e| format!("{e:#}"), |path| path.display().to_string()),
-        ),
+        ("tracefs", tracefs()),
         ("network namespace", link("/proc/self/ns/net")),
         ("network namespace of init", link("/proc/1/ns/net")),
     ]
@@ -158,6 +182,18 @@ fn capabilities(status: &str) -> String {
         "none that matter here".to_owned()
     } else {
         held.join(" ")
+    }
+}
+
+/// Where it is mounted, and whether what is needed of it can be read.
+fn tracefs() -> String {
+    let root = match tracefs::mounted_at() {
+        Ok(root) => root.display().to_string(),
+        Err(e) => return format!("{e:#}"),
+    };
+    match tracefs::kfree_skb_format() {
+        Ok(_) => format!("{root}, its events can be read"),
+        Err(e) => format!("{root}, but {e:#}"),
     }
 }
 
@@ -192,5 +228,34 @@ mod tests {
             lockdown(Ok("none [integrity] confidentiality\n".to_owned())),
             "integrity"
         );
+    }
+
+    #[test]
+    fn an_attempt_that_failed_is_reported_as_support_is() {
+        let error = Error::no_backend(Report::of_refusals(vec![
+            (
+                BackendKind::Ebpf,
+                Error::new(ErrorKind::PermissionDenied, "no leave"),
+            ),
+            (BackendKind::Perf, Error::not_supported("no rings")),
+            (BackendKind::Netlink, Error::new(ErrorKind::Other, "odd")),
+        ]));
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(
+            error.to_string(),
+            "no backend works here: ebpf: no leave; perf: no rings; netlink: odd"
+        );
+        let refused: Vec<String> = error
+            .refusals()
+            .map(|(kind, e)| format!("{} {e}", kind.name()))
+            .collect();
+        assert_eq!(refused, ["ebpf no leave", "perf no rings", "netlink odd"]);
+        let report = error.report().expect("automatic choice failed");
+        assert_eq!(report.best(), None);
+        assert!(matches!(report.backends[1].1, Support::No(_)));
+        assert!(matches!(report.backends[2].1, Support::Unknown(_)));
+        let facts = |report: &Report| report.facts.iter().map(|fact| fact.0).collect::<Vec<_>>();
+        assert_eq!(facts(report), facts(&support()));
+        assert!(Error::not_supported("else").report().is_none());
     }
 }

@@ -53,7 +53,8 @@ fn mount_point(mountinfo: &Path) -> Result<PathBuf> {
             e,
         )
     })?;
-    find_mount(&text).ok_or_else(|| {
+    let is_reachable = |root: &Path| root.join("events").is_dir();
+    find_mount(&text, is_reachable).ok_or_else(|| {
         Error::new(
             ErrorKind::NotFound,
             "tracefs is not mounted (mount -t tracefs none /sys/kernel/tracing)",
@@ -61,11 +62,19 @@ fn mount_point(mountinfo: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Finds the first mount of tracefs whose root is visible. Fields as in proc_pid_mountinfo(5): the mount
-/// point is the fifth, the type the first after a lone hyphen.
-pub(crate) fn find_mount(mountinfo: &[u8]) -> Option<PathBuf> {
-    let mut lines = mountinfo.split(|&byte| byte == b'\n');
-    lines.find_map(|line| {
+/// The first mount that can be reached: what is mounted over another hides it. Where there is none, the first,
+/// for the error to name.
+fn find_mount(mountinfo: &[u8], is_reachable: impl Fn(&Path) -> bool) -> Option<PathBuf> {
+    mounts(mountinfo)
+        .find(|root| is_reachable(root))
+        .or_else(|| mounts(mountinfo).next())
+}
+
+/// All mounts of tracefs's root. Fields as in proc_pid_mountinfo(5): the mount point is the fifth, the type the
+/// first after a lone hyphen.
+pub(crate) fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
+    let lines = mountinfo.split(|&byte| byte == b'\n');
+    lines.filter_map(|line| {
         let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
         let hyphen = fields.iter().position(|field| field == b"-")?;
         if *fields.get(3)? != b"/" || *fields.get(hyphen + 1)? != b"tracefs" {
@@ -153,13 +162,28 @@ mod tests {
     fn mount_is_found_wherever_it_is() {
         let text = b"22 27 0:21 / /proc rw - proc proc rw\n\
             40 23 0:12 / /sys/kernel/debug/a\\040b rw,relatime shared:5 - tracefs none rw\n";
-        assert_eq!(
-            find_mount(text),
-            Some(PathBuf::from("/sys/kernel/debug/a b"))
-        );
-        assert_eq!(find_mount(b"22 27 0:21 / /proc rw - proc proc rw\n"), None);
-        assert_eq!(find_mount(b"- - - tracefs"), None);
-        assert_eq!(find_mount(b""), None);
+        let find = |text| find_mount(text, |_| true);
+        assert_eq!(find(text), Some(PathBuf::from("/sys/kernel/debug/a b")));
+        assert_eq!(find(b"22 27 0:21 / /proc rw - proc proc rw\n"), None);
+        assert_eq!(find(b"- - - tracefs"), None);
+        assert_eq!(find(b""), None);
+    }
+
+    #[test]
+    fn a_mount_under_another_is_passed_over() {
+        let text = b"40 23 0:12 / /hidden rw - tracefs none rw\n\
+            41 23 0:12 / /shown rw - tracefs none rw\n\
+            42 23 0:12 / /other rw - tracefs none rw\n";
+        let among = |reachable: &[&str]| {
+            let found = find_mount(text, |root| {
+                reachable.iter().any(|it| root == Path::new(it))
+            });
+            found.expect("tracefs is mounted")
+        };
+        assert_eq!(among(&["/shown", "/other"]), Path::new("/shown"));
+        assert_eq!(among(&["/hidden", "/shown"]), Path::new("/hidden"));
+        // An error has to name one of them.
+        assert_eq!(among(&[]), Path::new("/hidden"));
     }
 
     #[test]

@@ -22,6 +22,8 @@ impl Dropwatch {
         let mut child = Command::new("dropwatch")
             .args(["-l", "kas"])
             .env("TERM", "dumb")
+            // The zone of the times that it prints.
+            .env("TZ", "UTC")
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -63,6 +65,45 @@ impl Drop for Dropwatch {
         // A test that failed leaves no listener to the next.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What it prints of one drop.
+#[derive(Clone, Copy, Debug)]
+pub struct Alert<'a>(&'a str);
+
+/// All of them in what it printed.
+pub fn alerts(printed: &str) -> impl Iterator<Item = Alert<'_>> {
+    printed.split("drop at: ").skip(1).map(Alert)
+}
+
+impl<'a> Alert<'a> {
+    /// `symbol+0xoffset/0xlength [module] (0xaddress)`, or `trap (group)`.
+    #[must_use]
+    pub fn place(self) -> &'a str {
+        self.0.lines().next().unwrap()
+    }
+
+    /// What follows `NAME: `, if it has such a line.
+    #[must_use]
+    pub fn value(self, name: &str) -> Option<&'a str> {
+        let mut lines = self.0.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// Since midnight in UTC: `timestamp: Wed Nov 25 17:17:31 2026 862276980 nsec`.
+    #[must_use]
+    pub fn time_of_day(self) -> Duration {
+        let words: Vec<&str> = self
+            .value("timestamp")
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        let clock = words.iter().find(|word| word.contains(':')).unwrap();
+        let seconds = clock
+            .split(':')
+            .fold(0, |sum, part| sum * 60 + part.parse::<u64>().unwrap());
+        Duration::new(seconds, words[words.len() - 2].parse().unwrap())
     }
 }
 

@@ -26,12 +26,19 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// what it should fail. `SKBDROP_BACKENDS` names them, by default those of a kernel without
 /// drop_monitor.
 pub fn backends() -> Vec<Backend> {
-    let names = std::env::var("SKBDROP_BACKENDS").unwrap_or_else(|_| "ebpf,perf".to_owned());
+    let names = std::env::var(BACKENDS).unwrap_or_else(|_| "ebpf,perf".to_owned());
     names
         .split(',')
         .map(|name| name.parse().expect("a backend"))
         .collect()
 }
+
+/// Whether the caller of the tests has named this backend, so that what keeps it from working is a failure.
+pub fn is_named(backend: Backend) -> bool {
+    std::env::var_os(BACKENDS).is_some() && backends().contains(&backend)
+}
+
+const BACKENDS: &str = "SKBDROP_BACKENDS";
 
 /// The program of an example; built here, since cargo builds no other package's examples for a test.
 pub fn example(name: &str) -> PathBuf {

@@ -13,6 +13,12 @@ fn main() {
         "event=perf" => event(Backend::Perf).map(|event| event.to_string()),
         "time=ebpf" => event(Backend::Ebpf).map(|event| seconds(&event)),
         "time=perf" => event(Backend::Perf).map(|event| seconds(&event)),
+        "support" => Ok(skbdrop::support().to_string()),
+        "report" => {
+            let built = Monitor::builder().build();
+            let error = built.expect_err("automatic choice finds no backend");
+            Ok(error.report().expect("it has a report").to_string())
+        }
         backend => backend.parse::<Backend>().and_then(|backend| {
             let monitor = Monitor::builder().backend(backend).build()?;
             Ok(format!("{:?}", monitor.backend()))

@@ -38,6 +38,7 @@ const MATRIX: [Boot; 9] = [
             LIVE,
             CAPABILITIES,
             NETLINK,
+            RESOLVE,
             VMLINUZ,
         ],
     ),
@@ -52,6 +53,7 @@ const MATRIX: [Boot; 9] = [
             LIVE,
             CAPABILITIES,
             NETLINK,
+            RESOLVE,
             VMLINUZ,
         ],
     ),
@@ -66,6 +68,7 @@ const MATRIX: [Boot; 9] = [
             LIVE,
             CAPABILITIES,
             NETLINK,
+            RESOLVE,
             VMLINUZ,
         ],
     ),
@@ -111,6 +114,7 @@ const ALL: &str = "ebpf,perf,netlink";
 
 const AGREE: Run = Run {
     test: "agree",
+    // All backends, and dropwatch.
     filter: &["same_drops"],
     backends: ALL,
 };
@@ -170,6 +174,13 @@ const VMLINUZ: Run = Run {
     test: "vmlinuz",
     filter: &[],
     // Reads files alone.
+    backends: "",
+};
+const RESOLVE: Run = Run {
+    test: "resolve",
+    // Live: BTF against the tracepoint's print fmt. The others read fixtures, which no guest has.
+    filter: &["what_the_kernel_says_of_itself_agrees"],
+    // Of none, and to be named nonetheless: then tracefs has to be there.
     backends: "",
 };
 const REASONS_OF_MODULES: Run = Run {

@@ -42,11 +42,9 @@ impl Outcome {
         outcome
     }
 
-    /// Whether something ran and nothing failed.
+    /// Whether something passed and nothing failed.
     pub(crate) fn is_good(&self) -> bool {
-        self.result.starts_with("test result: ok.")
-            && self.failed == 0
-            && self.passed + self.skipped.len() > 0
+        self.result.starts_with("test result: ok.") && self.failed == 0 && self.passed > 0
     }
 
     fn skip(&mut self, name: &str, reason: &str) {
@@ -98,12 +96,19 @@ test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 7 filtered out; 
     }
 
     #[test]
-    fn nothing_run_and_nothing_said_are_no_success() {
+    fn nothing_passed_and_nothing_said_are_no_success() {
         let none = "running 0 tests\n\n\
             test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0.00s\n";
         assert!(!Outcome::parse(none).is_good());
         assert!(!Outcome::parse("Segmentation fault\n").is_good());
         let one = none.replace("0 passed", "1 passed");
         assert!(Outcome::parse(&one).is_good());
+        let skipped = format!("---- names stdout ----\nskipped: this kernel has none\n{one}");
+        assert!(!Outcome::parse(&skipped).is_good());
+        let ignored = format!(
+            "test names ... ignored, needs root\n{}",
+            none.replace("0 ignored", "1 ignored")
+        );
+        assert!(!Outcome::parse(&ignored).is_good());
     }
 }

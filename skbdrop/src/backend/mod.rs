@@ -61,7 +61,7 @@ pub(crate) use settings::Settings;
 
 #[cfg(feature = "perf")]
 use crate::tracefs;
-use crate::{BackendKind, Error, ErrorKind, Resolver, Result};
+use crate::{BackendKind, Error, ErrorKind, Report, Resolver, Result};
 use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 
 /// What feeds the backends' decoders when they are fuzzed, which are private to each.
@@ -149,8 +149,9 @@ pub enum Backend {
     ///
     /// # Capabilities
     ///
-    /// CAP_BPF and CAP_PERFMON; CAP_SYSLOG as well for symbols, unless `kernel.kptr_restrict` is 0
-    /// and `kernel.perf_event_paranoid` at most 1.
+    /// CAP_BPF and CAP_PERFMON; before Linux 5.11 also CAP_SYS_RESOURCE, or room for the buffer in
+    /// RLIMIT_MEMLOCK; CAP_SYSLOG as well for symbols, unless `kernel.kptr_restrict` is 0 and
+    /// `kernel.perf_event_paranoid` at most 1.
     ///
     /// # What it reports
     ///
@@ -200,7 +201,7 @@ pub enum Backend {
     ///
     /// # Minimum kernel version
     ///
-    /// 5.4. Reasons since 5.18.
+    /// Works since 5.4, tested from 5.10. Reasons since 5.18.
     ///
     /// # Kernel configuration
     ///
@@ -272,7 +273,7 @@ impl Backend {
     }
 }
 
-/// The first that opens; else an error that has the refusal of each.
+/// The first that opens; else an error that has the report with the refusal of each.
 fn open_best(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
     let mut refusals = Vec::new();
     for backend in Backend::ALL {
@@ -281,7 +282,7 @@ fn open_best(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
             Err(e) => refusals.push((backend.kind(), e)),
         }
     }
-    Err(Error::no_backend(refusals))
+    Err(Error::no_backend(Report::of_refusals(refusals)))
 }
 
 impl FromStr for Backend {

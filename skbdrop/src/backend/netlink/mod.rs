@@ -12,6 +12,7 @@ mod losses;
 mod mark;
 mod members;
 mod message;
+mod module;
 mod options;
 mod probe;
 mod refusal;
