@@ -85,7 +85,7 @@ fn dropwatch() -> Result<PathBuf> {
 
 /// From the package of the kernel's suite, which this machine's own may lack. It takes a library of this machine.
 fn pwru() -> Result<PathBuf> {
-    let suite = Kernel::suite(KERNEL).expect("it has a name");
+    let (suite, _) = Kernel::source(KERNEL).expect("it has a name");
     host::apt_install(&["libpcap0.8"]).or_else(|_| host::apt_install(&["libpcap0.8t64"]))?;
     let folder = Suite::open(suite)?.unpacked("pwru")?;
     Ok(folder.join("usr/bin/pwru"))
