@@ -97,3 +97,21 @@ fn text(svg: &mut String, x: usize, y: usize, anchor: &str, words: &str) {
         "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\" fill=\"#222222\">{words}</text>"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::sample;
+
+    #[test]
+    fn a_bar_in_each_panel_for_whoever_has_figures() {
+        let svg = super::draw(&sample());
+        assert_eq!(svg.matches("#2f6f9f").count(), 2, "{svg}");
+        assert!(!svg.contains("perf record"), "{svg}");
+        // Every tag that is opened is closed.
+        assert_eq!(
+            svg.matches("<text ").count(),
+            svg.matches("</text>").count()
+        );
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    }
+}

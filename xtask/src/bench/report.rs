@@ -237,8 +237,72 @@ fn one_line(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod tests {
+    use super::{
+        super::{
+            contestant::chosen,
+            statistics::Summary,
+            tournament::{Figures, Row},
+        },
+        *,
+    };
+
+    /// Of two contestants, of whom one failed.
+    pub(in super::super) fn sample() -> Report {
+        let figure = |median| Summary::of([median]).unwrap();
+        let names = ["ebpf-96", "perf-record"].map(str::to_owned);
+        let [ours, other] = chosen(&names).unwrap().try_into().unwrap();
+        let figures = Figures {
+            rate: figure(190_400.0),
+            ratio: figure(0.955),
+            cpu: figure(0.25),
+            made: 1000,
+            seen: Some(999),
+            lost: Some(1),
+        };
+        let rows = vec![
+            Row {
+                contestant: ours,
+                result: Ok(figures),
+            },
+            Row {
+                contestant: other,
+                result: Err("it | said\nno".to_owned()),
+            },
+        ];
+        Report {
+            provenance: Provenance::read(&["--quick"]),
+            absent: vec!["`bpftrace` was not found".to_owned()],
+            tournaments: vec![Tournament {
+                senders: 1,
+                count: 1000,
+                untraced: figure(199_000.0),
+                rows,
+            }],
+            idle: Vec::new(),
+            run_times: Vec::new(),
+            latencies: Vec::new(),
+            growth: Growth {
+                rates: Vec::new(),
+                snap_lengths: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_row_has_what_was_measured_or_why_not() {
+        let text = sample().markdown("x.svg");
+        for line in [
+            "| **skbdrop ebpf**, 96 bytes | 190 (190–190) | 0.95 (0.95–0.95) | 99.900 % | 1 | 0.25 (0.25–0.25) |",
+            "| `perf record`, then `perf script` | failed: it / said no | | | | |",
+            "| nobody watches | 199 (199–199) | 1 | – | – | – |",
+            "Not measured: `bpftrace` was not found.",
+            "![Chart of the first table](x.svg)",
+        ] {
+            assert!(text.contains(line), "no `{line}` in\n{text}");
+        }
+        assert!(text.contains("`cargo xtask bench --quick` on 20"), "{text}");
+    }
 
     #[test]
     fn what_is_not_all_does_not_look_like_it() {
