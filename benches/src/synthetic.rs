@@ -85,9 +85,10 @@ impl Source for Synthetic {
             record.comm = Some(b"synthetic");
             sink(record);
         }
-        let mut read = Read::default();
-        read.taken = max;
-        Ok(read)
+        Ok(Read {
+            taken: max,
+            ..Read::default()
+        })
     }
 
     fn lost(&self) -> skbdrop::Result<u64> {

@@ -1,7 +1,9 @@
 # Run in a guest: floods with each watcher in turn. Lines of results begin with an @.
 # Set before: ROUNDS, DROPS, WATCHERS.
 
-mount -t tracefs none /sys/kernel/tracing 2>/dev/null
+mount -t tracefs none /sys/kernel/tracing 2> /dev/null
+# pwru looks for the tracer below it.
+mount -t debugfs none /sys/kernel/debug 2> /dev/null
 modprobe drop_monitor || exit
 ip link set lo up
 WARM_UP=200
@@ -39,6 +41,7 @@ pid() {
 drops() {
     flood $WARM_UP
     sleep 2
+    warm=$(cat "/proc/$(pid)"/task/*/schedstat | awk '{ ns += $1 } END { printf "%.0f", ns }')
     flood "$DROPS"
     sleep 3
 }
@@ -51,12 +54,13 @@ end() {
 
 # result NAME FIGURES: with the flood's, and those of usage.
 result() {
-    echo "@$1 $(cat /tmp/flood) made=$((DROPS + WARM_UP)) $2 $(tail -n 1 /tmp/usage)"
+    echo "@$1 $(cat /tmp/flood) made=$((DROPS + WARM_UP)) warm_ns=$warm $2 $(tail -n 1 /tmp/usage)"
 }
 
 reader() {
     start /bench/reader --backend "$1" --snap 96
-    wait_for ready /tmp/out && drops
+    wait_for ready /tmp/out || { end; return; }
+    drops
     end
     result "$1" "$(sed -n 's/^.*matched=\([0-9]*\) lost=\([0-9]*\).*/seen=\1 lost=\2/p' /tmp/out)"
 }
@@ -84,7 +88,8 @@ dropwatch() {
 
 pwru() {
     start /usr/bin/pwru --output-tuple --filter-func '^(kfree_skb_reason|sk_skb_reason_drop)$'
-    wait_for 'Listening for events' /tmp/err && drops
+    wait_for 'Listening for events' /tmp/err || { end; return; }
+    drops
     kill -INT "$(pid)"
     end
     result pwru "seen=$(grep -c SKB_DROP_REASON_NO_SOCKET /tmp/out)"
