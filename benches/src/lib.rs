@@ -1,10 +1,11 @@
-//! What the benches share: measuring in child processes, drops on demand, the kernel's own count of a program's run
-//! time, and the floor, programs that do the least of their kind.
+//! What the benches share: measuring in child processes, drops on demand and from memory, the kernel's own count of a
+//! program's run time, and the floor, programs that do the least of their kind.
 
 mod flood;
 pub mod floor;
 mod processes;
 pub mod run_time;
+pub mod synthetic;
 
 pub use flood::flood;
 pub use processes::{Candidate, RUNS, compare};

@@ -52,14 +52,17 @@ pub(crate) fn output(command: &mut Command) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Where tracefs belongs.
+pub(crate) const TRACEFS: &str = "/sys/kernel/tracing";
+
 /// A command that sees tracefs: in a mount namespace of its own, which goes with it, so that nothing is
 /// mounted on the system.
 pub(crate) fn with_tracefs(program: &Path) -> Command {
-    let script = "[ -e /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing; exec \"$@\"";
+    let script = format!("[ -e {TRACEFS}/events ] || mount -t tracefs none {TRACEFS}; exec \"$@\"");
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "--propagation=private"])
-        .args(["sh", "-ec", script, "sh"])
+        .args(["sh", "-ec", &script, "sh"])
         .arg(program);
     command
 }

@@ -30,7 +30,7 @@ impl Kernel {
     ];
 
     /// Suite and package of a kernel that we know by name.
-    fn source(name: &str) -> Option<(&'static str, &'static str)> {
+    pub(crate) fn source(name: &str) -> Option<(&'static str, &'static str)> {
         Self::NAMES
             .into_iter()
             .find_map(|(known, suite, package)| (known == name).then_some((suite, package)))

@@ -1,6 +1,7 @@
 //! `cargo xtask COMMAND`: the project's own commands, one file each; other files are what they work
 //! with.
 
+mod bench;
 mod boot;
 mod cpio;
 mod deb;
@@ -41,6 +42,7 @@ cargo xtask COMMAND
   kernels --list  the kernels' names, and where in the cache they are
   facts KERNEL…   record what kernels say of drop reasons, for the resolver's tests: running is this
                   machine's; others boot in QEMU, by one of the names above or as SUITE/PACKAGE of Debian
+  bench [OPTION]…  measure what it costs, ours and other tools', as root: a report and a chart
   vm --kernel VMLINUZ [OPTION]… -- COMMAND…
                   run a command in another kernel, in QEMU: its output and exit status are ours
 ";
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         ["fuzz", arguments @ ..] => fuzz::fuzz(arguments).map(done),
         ["kernels", arguments @ ..] => kernels::run(arguments).map(done),
         ["facts", kernels @ ..] => facts::run(kernels).map(done),
+        ["bench", arguments @ ..] => bench::run(arguments),
         ["vm", arguments @ ..] => vm::run(arguments),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

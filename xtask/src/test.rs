@@ -91,7 +91,7 @@ pub(crate) fn run_all(install: bool) -> Result {
     println!("\n== the eBPF object is what the sources build");
     ebpf::check()?;
     step(
-        "unit and documentation tests",
+        "unit and documentation tests, and that of allocations",
         cargo(&[
             "test",
             "-p",
@@ -100,6 +100,8 @@ pub(crate) fn run_all(install: bool) -> Result {
             "skbdrop-ebpf",
             "-p",
             "xtask",
+            "-p",
+            "skbdrop-benches",
             "--all-features",
         ]),
     )?;

@@ -1,13 +1,9 @@
-//! `floor empty|ring|hash`: attaches one of the programs that do the least of their kind, says `attached`, and
-//! runs until its standard input ends. Then it prints `events=N runs=N ns=N`: records read, runs of the program and
-//! the nanoseconds that these took.
+//! `floor empty|ring|hash`: attaches one of the programs that do the least of their kind, says `ready`, and runs until its
+//! standard input ends. Then it prints `received=N`: the records that it took out of the ring buffer.
 
-use skbdrop_benches::{
-    floor::{Floor, Kind},
-    run_time,
-};
+use skbdrop_benches::floor::{Floor, Kind};
 use std::{
-    io::{self, Read as _},
+    io,
     sync::mpsc::{RecvTimeoutError, channel},
     time::Duration,
 };
@@ -23,20 +19,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut floor = Floor::attach(kind)?;
     let (ended, end) = channel::<()>();
     std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin().by_ref(), &mut io::sink());
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
         drop(ended);
     });
-    let (spent, events) = run_time::of_own_programs(|| {
-        println!("attached");
-        let mut events = 0;
-        loop {
-            let waited = end.recv_timeout(INTERVAL);
-            events += floor.drain();
-            if waited == Err(RecvTimeoutError::Disconnected) {
-                return events;
-            }
+    println!("ready");
+    let mut received = 0;
+    loop {
+        let waited = end.recv_timeout(INTERVAL);
+        received += floor.drain();
+        if waited == Err(RecvTimeoutError::Disconnected) {
+            break;
         }
-    })?;
-    println!("events={events} runs={} ns={}", spent.runs, spent.ns);
+    }
+    println!("received={received}");
     Ok(())
 }

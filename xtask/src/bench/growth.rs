@@ -1,0 +1,117 @@
+//! How the cost of the eBPF backend grows: with the rate of drops, with the bytes that are taken of each.
+
+use super::{
+    Bench,
+    contestant::Contestant,
+    ground::Flood,
+    run::{Run, Running, run, untraced},
+    statistics::Summary,
+};
+use crate::Result;
+use std::time::Duration;
+
+/// Drops a second; the last is the end of what a sender can.
+const RATES: [Option<u64>; 5] = [Some(100), Some(1000), Some(10_000), Some(100_000), None];
+/// How long drops come at each rate.
+const SPAN: Duration = Duration::from_secs(2);
+/// Bytes taken of each packet.
+const SNAP_LENGTHS: [u32; 5] = [0, 64, 96, 256, 1500];
+/// Of each snap length.
+const ROUNDS: usize = 3;
+/// Bytes of a datagram that fills an Ethernet frame, so that all snap lengths are used.
+const PAYLOAD: u32 = 1472;
+
+#[derive(Debug)]
+pub(super) struct Growth {
+    pub(super) rates: Vec<AtRate>,
+    pub(super) snap_lengths: Vec<AtSnapLength>,
+}
+
+#[derive(Debug)]
+pub(super) struct AtRate {
+    pub(super) asked: Option<u64>,
+    /// What it was, datagrams a second.
+    pub(super) rate: f64,
+    /// Seconds of processors for a million drops.
+    pub(super) cpu: f64,
+    /// How often the reader waited, for each of a thousand drops.
+    pub(super) waits: f64,
+    pub(super) lost: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct AtSnapLength {
+    pub(super) bytes: u32,
+    /// The senders' rate as a part of the untraced one in the same round.
+    pub(super) ratio: Summary,
+    /// Seconds of processors for a million drops.
+    pub(super) cpu: Summary,
+    pub(super) lost: u64,
+}
+
+pub(super) fn measure(bench: &Bench) -> Result<Growth> {
+    if !bench.options.only.is_empty() {
+        return Ok(Growth {
+            rates: Vec::new(),
+            snap_lengths: Vec::new(),
+        });
+    }
+    println!("xtask: how cost grows");
+    let rates = RATES.into_iter().map(|rate| at_rate(bench, rate));
+    Ok(Growth {
+        rates: rates.collect::<Result<_>>()?,
+        snap_lengths: snap_lengths(bench)?,
+    })
+}
+
+fn at_rate(bench: &Bench, asked: Option<u64>) -> Result<AtRate> {
+    let mut running = Running::start(bench, Contestant::of_snap_length(96))?;
+    let count = match asked {
+        Some(rate) => rate * SPAN.as_secs(),
+        None => bench.options.count,
+    };
+    let (waits, cpu) = (running.process.waits(), running.process.cpu());
+    let rate = running.flood(Flood {
+        rate: asked,
+        ..Flood::of(count)
+    })?;
+    running.process.settle();
+    let waits = running.process.waits() - waits;
+    let cpu = running.process.cpu().saturating_sub(cpu);
+    let left = running.end()?;
+    Ok(AtRate {
+        asked,
+        rate,
+        cpu: cpu.as_secs_f64() * 1e6 / count as f64,
+        waits: waits as f64 * 1e3 / count as f64,
+        lost: left.account.lost.unwrap_or(0),
+    })
+}
+
+fn snap_lengths(bench: &Bench) -> Result<Vec<AtSnapLength>> {
+    let flood = Flood {
+        payload: PAYLOAD,
+        ..Flood::of(bench.options.count / 2)
+    };
+    let mut runs: Vec<Vec<(Run, f64)>> = SNAP_LENGTHS.iter().map(|_| Vec::new()).collect();
+    for _ in 0..ROUNDS {
+        let bare = untraced(bench, flood)?;
+        for (bytes, runs) in SNAP_LENGTHS.into_iter().zip(&mut runs) {
+            let run = run(bench, Contestant::of_snap_length(bytes), flood)?;
+            runs.push((run, run.rate / bare));
+        }
+    }
+    let of = |runs: &[(Run, f64)], figure: fn(&(Run, f64)) -> f64| {
+        Summary::of(runs.iter().map(figure)).expect("there is a round")
+    };
+    let lengths = SNAP_LENGTHS
+        .into_iter()
+        .zip(runs)
+        .map(|(bytes, runs)| AtSnapLength {
+            bytes,
+            ratio: of(&runs, |(_, ratio)| *ratio),
+            cpu: of(&runs, |(run, _)| run.cpu_per_million(Duration::ZERO)),
+            lost: runs.iter().filter_map(|(run, _)| run.account.lost).sum(),
+        });
+    Ok(lengths.collect())
+}

@@ -1,0 +1,107 @@
+# Run in a guest: floods with each watcher in turn. Lines of results begin with an @.
+# Set before: ROUNDS, DROPS, WATCHERS.
+
+mount -t tracefs none /sys/kernel/tracing 2> /dev/null
+# pwru looks for the tracer below it.
+mount -t debugfs none /sys/kernel/debug 2> /dev/null
+modprobe drop_monitor || exit
+ip link set lo up
+WARM_UP=200
+
+flood() {
+    /bench/flood --count "$1" > /tmp/flood || exit
+}
+
+# wait_for TEXT FILE: at most half a minute.
+wait_for() {
+    for _ in $(seq 300); do
+        grep -q "$1" "$2" 2> /dev/null && return
+        usleep 100000
+    done
+    echo "no '$1' in $2:"
+    cat "$2" /tmp/err
+    return 1
+}
+
+# start COMMAND…: in the background, its input open as descriptor 3.
+start() {
+    rm -f /tmp/in /tmp/out /tmp/err /tmp/usage
+    mkfifo /tmp/in
+    /bench/usage /tmp/usage "$@" < /tmp/in > /tmp/out 2> /tmp/err &
+    exec 3> /tmp/in
+    wait_for pid= /tmp/usage
+}
+
+# The pid of what was started.
+pid() {
+    sed -n 's/^pid=//p' /tmp/usage
+}
+
+# Makes the drops, with time before and after for whoever is behind.
+drops() {
+    flood $WARM_UP
+    sleep 2
+    warm=$(cat "/proc/$(pid)"/task/*/schedstat | awk '{ ns += $1 } END { printf "%.0f", ns }')
+    flood "$DROPS"
+    sleep 3
+}
+
+# Ends by the end of the input.
+end() {
+    exec 3>&-
+    wait
+}
+
+# result NAME FIGURES: with the flood's, and those of usage.
+result() {
+    echo "@$1 $(cat /tmp/flood) made=$((DROPS + WARM_UP)) warm_ns=$warm $2 $(tail -n 1 /tmp/usage)"
+}
+
+reader() {
+    start /bench/reader --backend "$1" --snap 96
+    wait_for ready /tmp/out || { end; return; }
+    drops
+    end
+    result "$1" "$(sed -n 's/^.*matched=\([0-9]*\) lost=\([0-9]*\).*/seen=\1 lost=\2/p' /tmp/out)"
+}
+
+dropwatch() {
+    TERM=dumb start /usr/bin/dropwatch -l kas
+    # It shows no prompt that could be waited for.
+    for command in 'set alertmode packet' start; do
+        echo "$command" >&3
+        sleep 3
+    done
+    drops
+    # While it shows drops it reads no commands, and this is how to stop it.
+    kill -INT "$(pid)"
+    sleep 2
+    for command in stats exit; do
+        echo "$command" >&3
+        sleep 1
+    done
+    end
+    seen=$(grep -c 'drop reason: NO_SOCKET' /tmp/out)
+    lost=$(sed -n 's/^.*[Tt]ail dropped: *\([0-9]*\).*/\1/p' /tmp/out | head -n 1)
+    result dropwatch "seen=$seen ${lost:+lost=$lost}"
+}
+
+pwru() {
+    start /usr/bin/pwru --output-tuple --filter-func '^(kfree_skb_reason|sk_skb_reason_drop)$'
+    wait_for 'Listening for events' /tmp/err || { end; return; }
+    drops
+    kill -INT "$(pid)"
+    end
+    result pwru "seen=$(grep -c SKB_DROP_REASON_NO_SOCKET /tmp/out)"
+}
+
+for _ in $(seq "$ROUNDS"); do
+    flood "$DROPS"
+    echo "@untraced $(cat /tmp/flood) made=$DROPS"
+    for watcher in $WATCHERS; do
+        case $watcher in
+            netlink | ebpf | perf) reader "$watcher" ;;
+            *) "$watcher" ;;
+        esac
+    done
+done
