@@ -258,7 +258,8 @@ impl Monitor {
 }
 
 impl AsFd for Monitor {
-    /// Readable when there may be events. It is for waiting only. After it was added to an epoll, or armed
+    /// Readable when there may be events. It is for waiting only: [take batches](Self::next_batch) until one is empty,
+    /// and then wait. After it was added to an epoll, or armed
     /// there again, call [`next_batch`](Self::next_batch) once before the first wait: the perf backend's may have
     /// spent its readiness on that.
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -148,7 +148,7 @@ mod tests {
                 bell: false,
                 ring: VecDeque::new(),
                 taken: 0,
-                looks: 2,
+                looks: 1,
             };
             let mut known = HashSet::from([start.clone()]);
             let mut open = vec![start];
