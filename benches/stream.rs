@@ -3,12 +3,20 @@
 
 use skbdrop::Monitor;
 use skbdrop_benches::flood;
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 /// Datagrams of each sender, each of them dropped.
 const DATAGRAMS: usize = 300_000;
 /// Floods of each candidate, in turn.
 const ROUNDS: usize = 5;
+/// Fits the default buffer.
+const BACKLOG: usize = 10_000;
 /// Longer than any pause within a flood.
 const SILENCE: Duration = Duration::from_millis(100);
 
@@ -25,7 +33,9 @@ struct Sample {
 
 fn main() {
     let mut samples = vec![Vec::new(); 4];
+    let mut backlogs = Vec::new();
     for _ in 0..ROUNDS {
+        backlogs.push(backlog());
         for senders in [1, 2] {
             samples[senders - 1].push(untraced(senders));
             samples[senders + 1].push(traced(senders));
@@ -34,6 +44,14 @@ fn main() {
     println!(
         "{:22} {:>28} {:>10} {:>22} {:>12} {:>8}",
         "", "1000 drops/s (min-max)", "of none", "CPU s a million", "delivered", "lost"
+    );
+    backlogs.sort_by(f64::total_cmp);
+    println!(
+        "{:22} {:>48.3} ({:.3}-{:.3})",
+        "a buffer of events",
+        backlogs[ROUNDS / 2],
+        backlogs[0],
+        backlogs[ROUNDS - 1]
     );
     let mut untraced = [0.0; 2];
     for (n, mut samples) in samples.into_iter().enumerate() {
@@ -77,17 +95,28 @@ fn traced(senders: usize) -> Sample {
     flood(1);
     while monitor.next_timeout(SILENCE).expect("events").is_some() {}
     let before = monitor.stats().expect("counts");
+    let sent = Arc::new(AtomicBool::new(false));
+    let all_sent = Arc::clone(&sent);
     let reading = std::thread::spawn(move || {
         let (mut delivered, mut named, start) = (0, 0, cpu_ns());
-        while let Some(event) = monitor.next_timeout(SILENCE).expect("events") {
-            delivered += 1;
-            named += u64::from(event.reason.is_some_and(|reason| reason.name().is_some()));
+        loop {
+            // What was asked before the look: after the last datagram there is one more.
+            let over = all_sent.load(Ordering::Acquire);
+            match monitor.next_timeout(SILENCE).expect("events") {
+                Some(event) => {
+                    delivered += 1;
+                    named += u64::from(event.reason.is_some_and(|reason| reason.name().is_some()));
+                }
+                None if over => break,
+                None => {}
+            }
         }
         let cpu = cpu_ns() - start;
         assert_eq!(named, delivered, "everything is resolved");
         (delivered, cpu, monitor.stats().expect("counts").lost)
     });
     let rate = send(senders);
+    sent.store(true, Ordering::Release);
     let (delivered, cpu, lost) = reading.join().expect("the reader");
     Sample {
         rate,
@@ -95,6 +124,25 @@ fn traced(senders: usize) -> Sample {
         delivered,
         lost: lost - before.lost,
     }
+}
+
+/// Seconds of CPU of the reader for a million events that wait in the buffer: no sender takes its caches.
+fn backlog() -> f64 {
+    let mut monitor = Monitor::builder().snap_len(96).build().expect("root");
+    flood(1);
+    while monitor.next_timeout(SILENCE).expect("events").is_some() {}
+    flood(BACKLOG);
+    let (mut events, start) = (0, cpu_ns());
+    loop {
+        let batch = monitor.next_batch(1024).expect("events");
+        if batch.is_empty() {
+            break;
+        }
+        events += batch.len();
+    }
+    let cpu = cpu_ns() - start;
+    assert!(events >= BACKLOG, "{events}");
+    cpu as f64 / 1e3 / events as f64
 }
 
 /// Floods, and gives the rate.
