@@ -115,12 +115,17 @@ fn all_backends_tell_the_same_of_the_same_drops() {
 /// What dropwatch prints of a drop: symbol with offset and address, reason, protocol.
 type Line = (String, String, Option<String>, String);
 
+/// The kernel cuts a symbol's text to this length (`NET_DM_MAX_SYMBOL_LEN`, less a NUL).
+const MAX_SYMBOL_LEN: usize = 39;
+
 fn printed(alert: Alert<'_>) -> Line {
-    let (symbol, rest) = alert.place().split_once('/').unwrap();
-    let (_, address) = rest.split_once('(').unwrap();
+    let Some((symbol, address)) = alert.place().rsplit_once(" (") else {
+        panic!("{alert:?}");
+    };
     assert_eq!(alert.value("origin"), Some("software"));
     (
-        symbol.to_owned(),
+        // After it comes the function's length, if that was not cut off.
+        symbol.split('/').next().unwrap().to_owned(),
         address.trim_end_matches(')').to_owned(),
         alert.value("drop reason").map(str::to_owned),
         alert.value("protocol").unwrap().to_owned(),
@@ -130,8 +135,10 @@ fn printed(alert: Alert<'_>) -> Line {
 /// What it should print of this.
 fn to_print(event: &DropEvent) -> Line {
     let symbol = event.location.symbol.as_ref().unwrap();
+    let mut symbol = format!("{}+{:#x}", symbol.name, symbol.offset);
+    symbol.truncate(MAX_SYMBOL_LEN);
     (
-        format!("{}+{:#x}", symbol.name, symbol.offset),
+        symbol,
         format!("{:#x}", event.location.address.unwrap()),
         event.reason.as_ref().map(ToString::to_string),
         format!("{:#x}", event.protocol.unwrap().0),
