@@ -16,6 +16,7 @@ mod explain;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod headers;
 mod monitor;
 mod pipeline;
 mod reactor;

@@ -93,6 +93,7 @@ impl Pipeline {
             packet: Packet {
                 bytes: self.copy(record.packet),
                 layer: record.layer,
+                network_offset: record.network_offset,
             },
             ifindex: record.ifindex,
             ifname: record.ifname.map(|name| self.names.interface(name)),

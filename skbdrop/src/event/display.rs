@@ -1,7 +1,10 @@
 //! An event as one line that a person reads.
 
 use super::{DropEvent, Location, Origin};
-use crate::clock::sayable;
+use crate::{
+    clock::sayable,
+    headers::{Message, Network, Transport},
+};
 use std::fmt;
 
 impl fmt::Display for DropEvent {
@@ -23,6 +26,13 @@ impl fmt::Display for DropEvent {
         }
         if let (Some(src), Some(dst)) = (self.src, self.dst) {
             write!(f, " {src} > {dst}")?;
+        }
+        let headers = self.headers();
+        match (&headers.transport, &headers.network) {
+            (Some(Transport::Tcp(tcp)), _) => write!(f, " [{}]", tcp.flags)?,
+            (Some(Transport::Icmp(icmp)), _) => write!(f, " {}", Message(icmp))?,
+            (_, Some(Network::Arp(arp))) => write!(f, " {}", Message(arp))?,
+            _ => {}
         }
         if let Some(length) = self.length {
             write!(f, ", {length} bytes")?;

@@ -5,10 +5,10 @@ mod packet;
 #[cfg(feature = "serde")]
 mod serialize;
 
-pub(crate) use packet::Headers;
 pub use packet::{Endpoint, EtherType, IpProtocol, Layer, Packet};
+pub(crate) use packet::{Headers, slice};
 
-use crate::{DropReason, Symbol};
+use crate::{DropReason, Symbol, headers};
 use bytes::Bytes;
 use std::{sync::Arc, time::SystemTime};
 
@@ -85,6 +85,20 @@ pub struct DropEvent {
     /// after the buffer was empty. What was lost after the last event is only in
     /// [`Stats::lost`](crate::Stats::lost).
     pub lost_before: u64,
+}
+
+impl DropEvent {
+    /// The packet's headers, parsed from [`packet`](Self::packet).
+    #[must_use]
+    pub fn headers(&self) -> headers::Headers<'_> {
+        let packet = &self.packet;
+        headers::Headers::parse(
+            &packet.bytes,
+            packet.layer,
+            packet.network_offset,
+            self.protocol,
+        )
+    }
 }
 
 /// The place in the kernel that dropped a packet.

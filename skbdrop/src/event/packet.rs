@@ -18,6 +18,8 @@ pub struct Packet {
     pub bytes: Bytes,
     /// What the bytes begin with.
     pub layer: Layer,
+    /// Where in the bytes the network header begins, if it is known. It may be beyond their end.
+    pub network_offset: Option<usize>,
 }
 
 /// What a packet's bytes begin with.
@@ -41,7 +43,11 @@ pub enum Layer {
 
 /// `skb->protocol`: an EtherType, host byte order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(transparent)
+)]
 pub struct EtherType(pub u16);
 
 impl EtherType {
@@ -79,7 +85,7 @@ impl IpProtocol {
     pub const UDP_LITE: Self = Self(136);
 
     /// Whether the header begins with source and destination port.
-    fn has_ports(self) -> bool {
+    pub(crate) fn has_ports(self) -> bool {
         matches!(
             self,
             Self::TCP | Self::UDP | Self::DCCP | Self::SCTP | Self::UDP_LITE
@@ -108,27 +114,14 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    /// Parses `bytes`, which begin with `layer`. Other than Ethernet, the network header is
-    /// found by `network_offset` and `protocol`. Cut and malformed headers give what is whole.
+    /// Parses `bytes`; see [`slice`].
     pub(crate) fn parse(
         bytes: &[u8],
         layer: Layer,
         network_offset: Option<usize>,
         protocol: Option<EtherType>,
     ) -> Self {
-        let from_network = |offset: usize| {
-            let protocol = etherparse::EtherType(protocol?.0);
-            Some(LaxSlicedPacket::from_ether_type(
-                protocol,
-                bytes.get(offset..)?,
-            ))
-        };
-        let sliced = match layer {
-            Layer::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok(),
-            Layer::Network => from_network(0),
-            Layer::Link => network_offset.and_then(from_network),
-            Layer::Data => None,
-        };
+        let sliced = slice(bytes, layer, network_offset, protocol);
         sliced.map_or_else(Self::default, |sliced| Self::of(&sliced))
     }
 
@@ -242,6 +235,29 @@ fn not_extension(number: IpNumber) -> Option<IpProtocol> {
             | ip_number::IPV6_ROUTE
     );
     (!extension).then_some(IpProtocol(number.0))
+}
+
+/// Slices `bytes`, which begin with `layer`, into headers. Other than Ethernet, the network header is
+/// found by `network_offset` and `protocol`. Cut and malformed headers give what is whole.
+pub(crate) fn slice(
+    bytes: &[u8],
+    layer: Layer,
+    network_offset: Option<usize>,
+    protocol: Option<EtherType>,
+) -> Option<LaxSlicedPacket<'_>> {
+    let from_network = |offset: usize| {
+        let protocol = etherparse::EtherType(protocol?.0);
+        Some(LaxSlicedPacket::from_ether_type(
+            protocol,
+            bytes.get(offset..)?,
+        ))
+    };
+    match layer {
+        Layer::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok(),
+        Layer::Network => from_network(0),
+        Layer::Link => network_offset.and_then(from_network),
+        Layer::Data => None,
+    }
 }
 
 impl fmt::Display for Endpoint {

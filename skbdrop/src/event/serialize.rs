@@ -85,8 +85,9 @@ impl Serialize for Endpoint {
 
 impl Serialize for Packet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Packet", 2)?;
+        let mut fields = serializer.serialize_struct("Packet", 3)?;
         fields.serialize_field("layer", &self.layer)?;
+        fields.serialize_field("network_offset", &self.network_offset)?;
         fields.serialize_field("bytes", &Hex(&self.bytes))?;
         fields.end()
     }

@@ -107,6 +107,7 @@ struct RawLocation {
 #[serde(default)]
 struct RawPacket {
     layer: Option<Layer>,
+    network_offset: Option<usize>,
     bytes: String,
 }
 
@@ -194,6 +195,7 @@ impl Event {
         record.protocol = raw.protocol;
         record.packet = &self.packet;
         record.layer = raw.packet.layer.unwrap_or(Layer::Data);
+        record.network_offset = raw.packet.network_offset;
         record.endpoints = Some((self.src, self.dst, raw.transport));
         record.original_length = raw.length;
         record.ifindex = raw.ifindex;
