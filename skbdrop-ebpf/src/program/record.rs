@@ -3,8 +3,9 @@
 use crate::program::{
     CPUS, config,
     memory::{Memory, argument},
+    metadata,
     skb::{self, load},
-    wake,
+    socket, stack, wake,
 };
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
@@ -13,7 +14,9 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use core::{arch::asm, ptr};
-use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET, MAX_SNAP_LEN, NAME_LEN, Record, flags};
+use skbdrop_ebpf::{
+    ABSENT, HEADER_NOT_SET, MAX_SNAP_LEN, NAME_LEN, Record, flags, group, groups_size,
+};
 
 /// Records for user space, which sets the size.
 #[map]
@@ -28,7 +31,8 @@ pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
         return 0;
     };
     let snap_len = config!(snap_len);
-    let Some(mut entry) = RECORDS.reserve_bytes(Record::SIZE + snap_len as usize, 0) else {
+    let header = Record::SIZE + groups_size(config!(groups), config!(stack_frames));
+    let Some(mut entry) = RECORDS.reserve_bytes(header + snap_len as usize, 0) else {
         // SAFETY: the pointer is to this CPU's element. The addition is atomic, since a drop in
         // an interrupt may come between on the same CPU.
         unsafe {
@@ -38,10 +42,11 @@ pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
         return 0;
     };
     let start = entry.as_mut_ptr();
-    // SAFETY: the entry is at least `Record::SIZE` bytes, aligned to eight; the counter is this CPU's.
+    // SAFETY: the entry has room for the record, its groups and the packet's bytes, aligned to eight; the counter
+    // is this CPU's.
     unsafe {
         let lost = ptr::read_volatile(&raw const (*cpu).lost);
-        fill::<M>(ctx, start.cast::<Record>(), number, lost, snap_len)
+        fill::<M>(ctx, start.cast::<Record>(), number, lost, snap_len);
     };
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     wake::submitted(&RECORDS, cpu);
@@ -52,7 +57,7 @@ pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
 ///
 /// # Safety
 ///
-/// `out` points to `Record::SIZE + snap_len` writable bytes.
+/// `out` points to so many writable bytes: a record, [`groups_size`], `snap_len`.
 #[inline(always)]
 unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64, snap_len: u32) {
     macro_rules! set {
@@ -117,6 +122,25 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         }
     }
 
+    let groups = config!(groups);
+    // SAFETY: whatever is wanted has its room behind the record, in this order.
+    let mut following = unsafe { out.add(1) }.cast::<u8>();
+    if groups & group::METADATA != 0 {
+        known |= flags::METADATA;
+        // SAFETY: as above.
+        following = unsafe { metadata::fill::<M>(skb, dev, rx_sk, following, snap_len != 0) };
+    }
+    if groups & group::SOCKET != 0 {
+        known |= flags::SOCKET;
+        // SAFETY: as above.
+        following = unsafe { socket::fill::<M>(skb, rx_sk, following) };
+    }
+    if config!(stack_frames) != 0 {
+        known |= flags::STACK;
+        // SAFETY: as above.
+        following = unsafe { stack::fill(ctx, following, config!(stack_frames)) };
+    }
+
     set!(len, load!(M, skb, skb_len, 0u32));
     set!(protocol, load!(M, skb, skb_protocol, 0u16));
     let mac: u16 = load!(M, skb, skb_mac_header, HEADER_NOT_SET);
@@ -157,7 +181,7 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
             // the verifier checks; the helper checks the source.
             let error = unsafe {
                 generated::bpf_probe_read_kernel(
-                    out.add(1).cast(),
+                    following.cast(),
                     wanted,
                     (head + u64::from(first)) as *const _,
                 )

@@ -1,6 +1,6 @@
 //! An event as one line that a person reads.
 
-use super::{DropEvent, Location, Origin};
+use super::{DropEvent, Location, NetNs, Origin};
 use crate::{
     clock::sayable,
     headers::{Message, Network, Transport},
@@ -42,8 +42,11 @@ impl fmt::Display for DropEvent {
             (None, Some(index)) => write!(f, ", interface {index}")?,
             (None, None) => {}
         }
-        if let Some(netns) = self.netns {
-            write!(f, ", netns {}", netns.inode)?;
+        if let Some(netns) = &self.netns {
+            write!(f, ", netns {netns}")?;
+        }
+        if let Some(socket) = &self.socket {
+            write!(f, ", {socket}")?;
         }
         if let Some(cpu) = self.cpu {
             write!(f, ", cpu {cpu}")?;
@@ -64,6 +67,15 @@ impl fmt::Display for DropEvent {
             write!(f, " ({} lost before)", self.lost_before)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for NetNs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{}", Printable(name)),
+            None => write!(f, "{}", self.inode),
+        }
     }
 }
 

@@ -1,12 +1,16 @@
 //! The packet's bytes, and what they say: addresses, ports, protocols.
 
-use crate::backend::Endpoints;
+use crate::{Error, backend::Endpoints};
 use bytes::Bytes;
 use etherparse::{
     IpNumber, Ipv6ExtensionSlice, LaxIpv4Slice, LaxIpv6Slice, LaxNetSlice, LaxSlicedPacket,
     ip_number,
 };
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 /// The first bytes of a dropped packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +69,11 @@ impl EtherType {
 
 /// Protocol number of what an IP packet carries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(transparent)
+)]
 pub struct IpProtocol(pub u8);
 
 impl IpProtocol {
@@ -267,6 +275,27 @@ impl fmt::Display for Endpoint {
             (address, Some(port)) => write!(f, "{address}:{port}"),
             (address, None) => write!(f, "{address}"),
         }
+    }
+}
+
+/// From the text that `Display` makes.
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self {
+                address,
+                port: None,
+            });
+        }
+        let both: SocketAddr = text
+            .parse()
+            .map_err(|_| Error::invalid_data(format!("no address: `{text}`")))?;
+        Ok(Self {
+            address: both.ip(),
+            port: Some(both.port()),
+        })
     }
 }
 
