@@ -126,8 +126,9 @@ impl Pipeline {
             ifindex: record.ifindex,
             ifname,
             iif: record.iif,
-            device: record.device.map(|(index, name)| Device {
+            device: record.device.map(|(index, name, netns)| Device {
                 index,
+                netns,
                 name: self.names.interface(name),
             }),
             netns,

@@ -135,10 +135,11 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         // SAFETY: as above.
         following = unsafe { socket::fill::<M>(skb, rx_sk, following) };
     }
-    if config!(stack_frames) != 0 {
+    let frames = config!(stack_frames);
+    if frames != 0 {
         known |= flags::STACK;
         // SAFETY: as above.
-        following = unsafe { stack::fill(ctx, following, config!(stack_frames)) };
+        following = unsafe { stack::fill(ctx, following, frames) };
     }
 
     set!(len, load!(M, skb, skb_len, 0u32));

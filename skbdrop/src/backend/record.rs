@@ -48,8 +48,8 @@ pub struct Record<'a> {
     pub ifname: Option<&'a [u8]>,
     /// Index of the interface that the packet came in by.
     pub iif: Option<u32>,
-    /// Index and name of the device that the packet is at.
-    pub device: Option<(u32, &'a [u8])>,
+    /// The device that the packet is at: its index, its name, the inode number of its namespace.
+    pub device: Option<(u32, &'a [u8], u32)>,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
     /// Cookie of the network namespace.

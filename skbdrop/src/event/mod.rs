@@ -58,9 +58,9 @@ pub struct DropEvent {
     /// `skb->skb_iif`: index of the interface that the packet came in by; `None` if it never came in. It stays what it
     /// was when the packet is routed on.
     pub iif: Option<u32>,
-    /// `skb->dev`: where the packet is, as far as it can be trusted: on the way in the interface that it came in by, or
-    /// one above it (a bridge, a VLAN); on the way out the one that it is to leave by. Transport protocols use the
-    /// field for something else, so there it is `None`. The eBPF backend alone tells it.
+    /// `skb->dev`: the device that the packet is at. On the way in the interface that it came in by, or
+    /// one above it (a bridge, a VLAN); on the way out the one that it is to leave by. Transport protocols and queues use the
+    /// field for something else: there it is `None`. The eBPF backend alone tells it.
     pub device: Option<Device>,
     /// Network namespace: of the receiving socket where the kernel passes one (since Linux 6.11), else
     /// of the packet's own socket, else of its device where that can be trusted.
@@ -169,6 +169,8 @@ pub struct Device {
     pub index: u32,
     /// Name.
     pub name: Arc<str>,
+    /// Inode number of the network namespace that it is in: not always the one that the packet is in.
+    pub netns: u32,
 }
 
 /// Who dropped a packet.

@@ -143,7 +143,7 @@ struct Interface<'a> {
     name: Option<&'a [u8]>,
     netns: Option<u32>,
     came_in_by: Option<u32>,
-    device: Option<(u32, &'a [u8])>,
+    device: Option<(u32, &'a [u8], u32)>,
 }
 
 impl<'a> Interface<'a> {
@@ -177,11 +177,14 @@ impl<'a> Interface<'a> {
             (None, None) => sk_netns,
         };
         let named = came_in.or(agreed.filter(|_| iif.is_none()));
-        // A device that the packet did not come in by is believed if it is in the namespace that the packet is in.
-        let device = dev.filter(|dev| netns == Some(dev.netns));
+        // What lies over the pointer elsewhere is no text behind it.
+        let device = dev.filter(|dev| {
+            let is_text = name.iter().all(u8::is_ascii_graphic);
+            came_in.is_some() || agreed.is_some() || (is_text && i32::try_from(dev.index).is_ok())
+        });
         Self {
             came_in_by: iif,
-            device: device.map(|dev| (dev.index, name)),
+            device: device.map(|dev| (dev.index, name, dev.netns)),
             index: iif.or(named.map(|dev| dev.index)),
             name: named.map(|_| name),
             netns,

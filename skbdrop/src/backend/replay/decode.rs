@@ -127,6 +127,7 @@ struct RawNetNs {
 struct RawDevice {
     index: u32,
     name: String,
+    netns: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -223,7 +224,7 @@ impl Event {
         record.device = raw
             .device
             .as_ref()
-            .map(|device| (device.index, device.name.as_bytes()));
+            .map(|device| (device.index, device.name.as_bytes(), device.netns));
         if let Some(netns) = &raw.netns {
             record.netns = Some(netns.inode);
             record.netns_cookie = netns.cookie;
