@@ -5,8 +5,8 @@
 use etherparse::PacketBuilder;
 use rustix::net::sockopt;
 use skbdrop::{
-    Backend, BackendKind, Checksum, DropEvent, EtherType, IpProtocol, Monitor, PacketType,
-    SocketRole, SocketState,
+    Backend, Checksum, DropEvent, EtherType, IpProtocol, Monitor, PacketType, SocketRole,
+    SocketState,
     headers::{Network, Transport},
 };
 use std::{
@@ -29,7 +29,11 @@ const USER: u32 = 1234;
 const BLOCKED: u16 = 4321;
 
 fn ebpf() -> Monitor {
-    Monitor::builder().backend(Backend::Ebpf).build().unwrap()
+    let monitor = Monitor::builder().backend(Backend::Ebpf).build().unwrap();
+    // The program that reads by direct loads: that the kernel refuses it would show nowhere else.
+    let debug = format!("{monitor:?}");
+    assert!(debug.contains("program_type: TpBtf"), "{debug}");
+    monitor
 }
 
 fn reason(event: &DropEvent) -> Option<&str> {
@@ -228,8 +232,8 @@ fn a_sender_is_told_with_what_it_wanted() {
     ] {
         let (local, cookie) = netns.run(move || {
             let socket = as_user(|| UdpSocket::bind(any).unwrap());
-            sockopt::set_socket_mark(&socket, 0x1234).unwrap();
-            set_priority(&socket, 5);
+            set_option(&socket, libc::SO_MARK, 0x1234);
+            set_option(&socket, libc::SO_PRIORITY, 5);
             socket.connect((here, BLOCKED)).unwrap();
             let cookie = number(&socket, libc::SO_COOKIE).unwrap();
             // It is told that it may not.
@@ -266,14 +270,14 @@ fn a_sender_is_told_with_what_it_wanted() {
     }
 }
 
-fn set_priority(socket: &UdpSocket, priority: i32) {
+fn set_option(socket: &UdpSocket, option: i32, value: i32) {
     // SAFETY: the pointer is to a value that outlives the call, with its length.
     let set = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_PRIORITY,
-            (&raw const priority).cast(),
+            option,
+            (&raw const value).cast(),
             size_of::<i32>() as libc::socklen_t,
         )
     };
@@ -589,7 +593,7 @@ fn table_of_fields() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let release = release.split('.').take(2).collect::<Vec<_>>().join(".");
     for backend in backends() {
-        let name = backend.to_string();
+        let name = format!("{backend:?}").to_lowercase();
         let column = format!("{release} {name}");
         let events = drops_of_all_kinds(backend);
         let seen: Vec<bool> = FIELDS
