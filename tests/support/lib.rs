@@ -98,6 +98,7 @@ pub fn own_netns() -> u32 {
 }
 
 /// Collects events that `wanted` picks until there are `count`; fails after [`PATIENCE`].
+#[track_caller]
 pub fn collect(
     monitor: &mut Monitor,
     count: usize,
