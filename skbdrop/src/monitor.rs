@@ -487,9 +487,16 @@ impl Builder {
             }
         };
         let locations = Locations::new(self.symbols && source.is_of_this_kernel());
+        let mut limitations = source.take_limitations();
+        if settings.stacks && source.kind() != BackendKind::Ebpf {
+            limitations.push(Error::not_supported(format!(
+                "no call stacks: the backend {} has none (the eBPF backend has)",
+                source.kind().name()
+            )));
+        }
         Ok(Monitor {
             readiness: Readiness::default(),
-            limitations: source.take_limitations(),
+            limitations,
             source,
             pipeline: Pipeline::new(resolver, locations),
             pending: VecDeque::with_capacity(BATCH),
