@@ -535,8 +535,11 @@ fn what_is_not_asked_for_is_not_told() {
 /// The committed table.
 const TABLE: &str = include_str!("../docs/fields.md");
 
+/// Whether an event has a field.
+type Has = fn(&DropEvent) -> bool;
+
 /// The fields of the table, and whether an event has each.
-const FIELDS: [(&str, fn(&DropEvent) -> bool); 25] = [
+const FIELDS: [(&str, Has); 25] = [
     ("`reason`", |event| event.reason.is_some()),
     ("`location.address`", |event| {
         event.location.address.is_some()

@@ -34,11 +34,7 @@ pub(super) struct Groups {
 impl Groups {
     /// Takes those off `bytes` that the record's flags tell of; `came_in` is whether the packet came in by an
     /// interface. `None` if they are truncated.
-    pub(super) fn take<'a>(
-        bytes: &'a [u8],
-        record_flags: u16,
-        came_in: bool,
-    ) -> Option<(Self, &'a [u8])> {
+    pub(super) fn take(bytes: &[u8], record_flags: u16, came_in: bool) -> Option<(Self, &[u8])> {
         let mut groups = Self::default();
         let mut rest = bytes;
         if record_flags & flags::METADATA != 0 {
