@@ -78,10 +78,19 @@ config! {
     check_every,
     /// What is counted together: bits of [`by`].
     count_by,
-    /// What is written of each drop besides the record: bits of [`group`].
-    groups,
+    /// Size of a record with all that follows it, in bytes. Where what follows begins is told apart, as not every kernel's
+    /// verifier keeps track of a sum.
+    size,
+    /// Where [`Metadata`] is written, in bytes from the start of the record.
+    metadata_at,
+    /// Where [`Socket`] is written.
+    socket_at,
+    /// Where [`Stack`] is written.
+    stack_at,
     /// Most frames of the call stack that are written, at most [`MAX_FRAMES`].
     stack_frames,
+    /// Where the packet's bytes are written.
+    packet_at,
     /// Number of bytes of the packet to copy, at most [`MAX_SNAP_LEN`]; 0 copies none.
     snap_len,
     /// Argument `location`, the address that freed the packet.
@@ -182,39 +191,6 @@ config! {
     cgroup_kn,
     /// `kernfs_node.id`.
     kn_id,
-}
-
-/// Bits of [`Config::groups`]. Groups follow the record in this order, each if it is wanted, then the stack, then the
-/// packet's bytes.
-pub mod group {
-    /// [`Metadata`](super::Metadata).
-    pub const METADATA: u32 = 1 << 0;
-    /// [`Socket`](super::Socket).
-    pub const SOCKET: u32 = 1 << 1;
-}
-
-/// What [`Config::groups`] and [`Config::stack_frames`] add to each record, in bytes.
-#[inline(always)]
-#[must_use]
-pub const fn groups_size(groups: u32, stack_frames: u32) -> usize {
-    let mut size = 0;
-    if groups & group::METADATA != 0 {
-        size += size_of::<Metadata>();
-    }
-    if groups & group::SOCKET != 0 {
-        size += size_of::<Socket>();
-    }
-    if stack_frames != 0 {
-        size += stack_size(stack_frames);
-    }
-    size
-}
-
-/// Size of a stack of so many frames: [`Stack`] and the addresses.
-#[inline(always)]
-#[must_use]
-pub const fn stack_size(frames: u32) -> usize {
-    size_of::<Stack>() + frames as usize * 8
 }
 
 /// Most frames of a call stack (the kernel's own limit is 127, `kernel.perf_event_max_stack`).
@@ -429,7 +405,7 @@ pub struct Stack {
     pub room: u32,
 }
 
-/// One dropped packet as the program saw it; the groups that the flags name follow, then [`Record::caplen`] bytes of the
+/// One dropped packet as the program saw it; what the flags name follows in their order, then [`Record::caplen`] bytes of the
 /// packet.
 ///
 /// What the flags do not tell of is not written: it holds what was there before.
@@ -505,5 +481,5 @@ const _: () = {
     assert!(size_of::<Metadata>() == 48);
     assert!(size_of::<Socket>() == 80);
     assert!(size_of::<Stack>() == 8);
-    assert!(size_of::<Config>() == 55 * 4);
+    assert!(size_of::<Config>() == 59 * 4);
 };

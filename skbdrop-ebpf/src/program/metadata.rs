@@ -8,21 +8,20 @@ use crate::program::{
 use core::ptr;
 use skbdrop_ebpf::{ABSENT, MAX_BITS, Metadata, known};
 
-/// Writes the group; gives what follows it. Where helpers may not read memory, GSO is left out, which is not in the
+/// Writes the group. Where helpers may not read memory, GSO is left out, which is not in the
 /// skb itself.
 ///
 /// # Safety
 ///
-/// `out` points to as many writable bytes as the group has, aligned to eight.
+/// `out` points to a writable group.
 #[inline(always)]
 pub(crate) unsafe fn fill<M: Memory>(
     skb: *const u8,
     dev: *const u8,
     rx_sk: *const u8,
-    out: *mut u8,
+    out: *mut Metadata,
     may_read: bool,
-) -> *mut u8 {
-    let out = out.cast::<Metadata>();
+) {
     let mut have = 0;
     macro_rules! set {
         ($field:ident, $value:expr) => {{
@@ -112,8 +111,6 @@ pub(crate) unsafe fn fill<M: Memory>(
     set!(gso_segs, gso_segs);
     set!(gso_type, gso_type);
     set!(known, have);
-    // SAFETY: the group is `out`'s.
-    unsafe { out.add(1).cast() }
 }
 
 /// A bit field of at most [`MAX_BITS`] bits inside one byte, at `at` bits from `base`; 0 if it is absent.

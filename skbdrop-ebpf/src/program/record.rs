@@ -14,9 +14,7 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use core::{arch::asm, ptr};
-use skbdrop_ebpf::{
-    ABSENT, HEADER_NOT_SET, MAX_SNAP_LEN, NAME_LEN, Record, flags, group, groups_size,
-};
+use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET, MAX_SNAP_LEN, NAME_LEN, Record, flags};
 
 /// Records for user space, which sets the size.
 #[map]
@@ -31,8 +29,7 @@ pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
         return 0;
     };
     let snap_len = config!(snap_len);
-    let header = Record::SIZE + groups_size(config!(groups), config!(stack_frames));
-    let Some(mut entry) = RECORDS.reserve_bytes(header + snap_len as usize, 0) else {
+    let Some(mut entry) = RECORDS.reserve_bytes(config!(size) as usize, 0) else {
         // SAFETY: the pointer is to this CPU's element. The addition is atomic, since a drop in
         // an interrupt may come between on the same CPU.
         unsafe {
@@ -57,7 +54,7 @@ pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
 ///
 /// # Safety
 ///
-/// `out` points to so many writable bytes: a record, [`groups_size`], `snap_len`.
+/// `out` points to as many writable bytes as the configuration says.
 #[inline(always)]
 unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64, snap_len: u32) {
     macro_rules! set {
@@ -122,24 +119,25 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         }
     }
 
-    let groups = config!(groups);
-    // SAFETY: whatever is wanted has its room behind the record, in this order.
-    let mut following = unsafe { out.add(1) }.cast::<u8>();
-    if groups & group::METADATA != 0 {
+    // SAFETY: whatever is wanted has its room behind the record, where the configuration says.
+    let at = move |offset: u32| unsafe { out.cast::<u8>().add(offset as usize) };
+    let metadata_at = config!(metadata_at);
+    if metadata_at != ABSENT {
         known |= flags::METADATA;
         // SAFETY: as above.
-        following = unsafe { metadata::fill::<M>(skb, dev, rx_sk, following, snap_len != 0) };
+        unsafe { metadata::fill::<M>(skb, dev, rx_sk, at(metadata_at).cast(), snap_len != 0) };
     }
-    if groups & group::SOCKET != 0 {
+    let socket_at = config!(socket_at);
+    if socket_at != ABSENT {
         known |= flags::SOCKET;
         // SAFETY: as above.
-        following = unsafe { socket::fill::<M>(skb, rx_sk, following) };
+        unsafe { socket::fill::<M>(skb, rx_sk, at(socket_at).cast()) };
     }
-    let frames = config!(stack_frames);
-    if frames != 0 {
+    let stack_at = config!(stack_at);
+    if stack_at != ABSENT {
         known |= flags::STACK;
         // SAFETY: as above.
-        following = unsafe { stack::fill(ctx, following, frames) };
+        unsafe { stack::fill(ctx, at(stack_at).cast(), config!(stack_frames)) };
     }
 
     set!(len, load!(M, skb, skb_len, 0u32));
@@ -182,7 +180,7 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
             // the verifier checks; the helper checks the source.
             let error = unsafe {
                 generated::bpf_probe_read_kernel(
-                    following.cast(),
+                    at(config!(packet_at)).cast(),
                     wanted,
                     (head + u64::from(first)) as *const _,
                 )

@@ -4,14 +4,13 @@ use crate::program::{config, memory::Memory, skb::load};
 use core::ptr;
 use skbdrop_ebpf::{ABSENT, AF_INET, AF_INET6, Socket, TCP_NEW_SYN_RECV, TCP_TIME_WAIT, role};
 
-/// Writes the group; gives what follows it. Without a socket only its address is written, which is 0.
+/// Writes the group. Without a socket only its address is written, which is 0.
 ///
 /// # Safety
 ///
-/// `out` points to as many writable bytes as the group has, aligned to eight.
+/// `out` points to a writable group.
 #[inline(always)]
-pub(crate) unsafe fn fill<M: Memory>(skb: *const u8, rx_sk: *const u8, out: *mut u8) -> *mut u8 {
-    let out = out.cast::<Socket>();
+pub(crate) unsafe fn fill<M: Memory>(skb: *const u8, rx_sk: *const u8, out: *mut Socket) {
     let mut role = 0;
     let mut sk = rx_sk;
     if sk.is_null() {
@@ -25,8 +24,6 @@ pub(crate) unsafe fn fill<M: Memory>(skb: *const u8, rx_sk: *const u8, out: *mut
         // SAFETY: as above.
         unsafe { socket::<M>(sk, role, out) };
     }
-    // SAFETY: the group is `out`'s.
-    unsafe { out.add(1).cast() }
 }
 
 /// Writes all but the address.

@@ -5,7 +5,7 @@ use crate::{
     backend::Settings,
     btf::{Argument, DropTypes},
 };
-use skbdrop_ebpf::{ABSENT, Config, MAX_FRAMES, Record, group, groups_size};
+use skbdrop_ebpf::{ABSENT, Config, MAX_FRAMES, Metadata, Record, Socket, Stack};
 
 /// Records of a CPU between two looks at how full the ring is, at most.
 const CHECK_EVERY: u32 = 32;
@@ -35,27 +35,60 @@ impl Pacing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Extent {
     /// Bytes of the packet.
-    pub(super) snap_len: u32,
-    /// Bits of [`group`].
-    pub(super) groups: u32,
-    pub(super) stack_frames: u32,
+    snap_len: u32,
+    metadata: bool,
+    socket: bool,
+    /// Frames of the call stack; none of it if 0.
+    stack_frames: u32,
+}
+
+/// Where each part of a record is, in bytes from its start; [`ABSENT`] for what is not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) size: u32,
+    metadata: u32,
+    socket: u32,
+    stack: u32,
+    packet: u32,
 }
 
 impl Extent {
     /// What the settings ask for.
     pub(super) fn of(settings: &Settings) -> Self {
-        let group = |wanted, group| if wanted { group } else { 0 };
         Self {
             snap_len: settings.snap_len,
-            groups: group(settings.metadata, group::METADATA)
-                | group(settings.sockets, group::SOCKET),
+            metadata: settings.metadata,
+            socket: settings.sockets,
             stack_frames: if settings.stacks { MAX_FRAMES } else { 0 },
         }
     }
 
-    /// Size of a record with all that follows it.
-    pub(super) fn size(self) -> usize {
-        Record::SIZE + groups_size(self.groups, self.stack_frames) + self.snap_len as usize
+    /// The same but for the packet's bytes, and what else takes a helper to read.
+    pub(super) fn without_packet(self) -> Self {
+        Self {
+            snap_len: 0,
+            ..self
+        }
+    }
+
+    pub(super) fn layout(self) -> Layout {
+        let mut size = Record::SIZE as u32;
+        let mut part = |wanted: bool, len: usize| {
+            let at = size;
+            if !wanted {
+                return ABSENT;
+            }
+            size += len as u32;
+            at
+        };
+        let stack = size_of::<Stack>() + self.stack_frames as usize * size_of::<u64>();
+        Layout {
+            metadata: part(self.metadata, size_of::<Metadata>()),
+            socket: part(self.socket, size_of::<Socket>()),
+            stack: part(self.stack_frames != 0, stack),
+            packet: part(true, self.snap_len as usize),
+            size,
+        }
     }
 }
 
@@ -96,14 +129,19 @@ impl KernelConfig {
             Ok::<_, Error>(bits.map_or((ABSENT, ABSENT), |bits| (bits.at, bits.width)))
         };
         let common = |name| member("sock", &["__sk_common", name]);
+        let layout = wanted.layout();
         let (skb_ip_summed, skb_ip_summed_width) = bits("ip_summed")?;
         let (skb_pkt_type, skb_pkt_type_width) = bits("pkt_type")?;
         let config = Config {
             fill_mark: pacing.fill_mark,
             check_every: pacing.check_every,
             count_by: 0,
-            groups: wanted.groups,
-            stack_frames: wanted.stack_frames.min(MAX_FRAMES),
+            size: layout.size,
+            metadata_at: layout.metadata,
+            socket_at: layout.socket,
+            stack_at: layout.stack,
+            stack_frames: wanted.stack_frames,
+            packet_at: layout.packet,
             snap_len: wanted.snap_len,
             arg_location: argument(Argument::Location),
             arg_reason: argument(Argument::Reason),
@@ -165,6 +203,27 @@ impl KernelConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_follow_one_another() {
+        let least = Extent::default().layout();
+        assert_eq!((least.size, least.packet), (120, 120));
+        assert_eq!(
+            (least.metadata, least.socket, least.stack),
+            (ABSENT, ABSENT, ABSENT)
+        );
+        let all = Extent {
+            snap_len: 96,
+            metadata: true,
+            socket: true,
+            stack_frames: MAX_FRAMES,
+        };
+        let all = all.layout();
+        assert_eq!((all.metadata, all.socket), (120, 120 + 48));
+        assert_eq!(all.stack, all.socket + 80);
+        assert_eq!(all.packet, all.stack + 8 + 8 * MAX_FRAMES);
+        assert_eq!(all.size, all.packet + 96);
+    }
 
     #[test]
     fn the_ring_is_looked_at_before_it_can_be_full() {

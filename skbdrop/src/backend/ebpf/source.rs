@@ -50,11 +50,7 @@ impl EbpfSource {
             Err(e) if e.kind() == ErrorKind::NotSupported && settings.snap_len > 0 => e,
             opened => return opened,
         };
-        let lean = Extent {
-            snap_len: 0,
-            ..wanted
-        };
-        match Self::with(settings, lean) {
+        match Self::with(settings, wanted.without_packet()) {
             Ok(mut source) => {
                 let lacking = "no bytes of packets, so no addresses: the kernel refuses to copy them \
                     (under lockdown=confidentiality it does)";
@@ -68,7 +64,7 @@ impl EbpfSource {
 
     fn with(settings: &Settings, wanted: Extent) -> Result<Self> {
         let cpus = possible_cpus()?;
-        let record = wanted.size() + RING_HEADER_LEN;
+        let record = wanted.layout().size as usize + RING_HEADER_LEN;
         let least = (MIN_RECORDS * record).next_power_of_two() as u32;
         let size = settings.buffer_size.max(least);
         let pacing = Pacing::new(size, settings.wakeup_fill, record as u32, cpus);
