@@ -1,7 +1,7 @@
 //! What does the program cost a drop, as a multiple of the floor? `cargo bench -p skbdrop-benches --bench program`,
 //! as root.
 
-use skbdrop::{Counters, Monitor};
+use skbdrop::{Builder, Counters, Monitor};
 use skbdrop_benches::{
     flood,
     floor::{Floor, Kind},
@@ -17,18 +17,36 @@ const ROUNDS: usize = 7;
 type Measure = fn() -> f64;
 
 fn main() {
-    let candidates: [(&str, Option<&str>, Measure); 6] = [
+    let candidates: [(&str, Option<&str>, Measure); 9] = [
         ("floor: empty", None, || floor(Kind::Empty)),
         ("floor: 64 bytes, no wake-up", None, || floor(Kind::Ring)),
         (
             "monitor, no byte of the packet",
             Some("floor: 64 bytes, no wake-up"),
-            || monitor(0),
+            || lean(|builder| builder.snap_len(0)),
         ),
         (
             "monitor, 96 bytes of the packet",
             Some("floor: 64 bytes, no wake-up"),
-            || monitor(96),
+            || lean(|builder| builder.snap_len(96)),
+        ),
+        (
+            "the same with metadata",
+            Some("floor: 64 bytes, no wake-up"),
+            || lean(|builder| builder.snap_len(96).metadata(true)),
+        ),
+        (
+            "the same with sockets",
+            Some("floor: 64 bytes, no wake-up"),
+            || lean(|builder| builder.snap_len(96).sockets(true)),
+        ),
+        (
+            "with both and the call stack",
+            Some("floor: 64 bytes, no wake-up"),
+            || {
+                let all = |builder: Builder| builder.metadata(true).sockets(true).stacks(true);
+                lean(|builder| all(builder).snap_len(96))
+            },
         ),
         ("floor: per-CPU hash", None, || floor(Kind::Hash)),
         (
@@ -69,8 +87,10 @@ fn floor(kind: Kind) -> f64 {
     })
 }
 
-fn monitor(snap_len: usize) -> f64 {
-    let mut monitor = Monitor::builder().snap_len(snap_len).build().expect("root");
+/// A monitor that tells of a drop no more than `with` asks for.
+fn lean(with: impl Fn(Builder) -> Builder) -> f64 {
+    let builder = Monitor::builder().metadata(false).sockets(false);
+    let mut monitor = with(builder).build().expect("root");
     measure(|| while !monitor.next_batch(1 << 16).expect("events").is_empty() {})
 }
 

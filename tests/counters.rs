@@ -25,7 +25,10 @@ fn by_all() -> CountersBuilder {
 fn flood_of(counts: &Counts, inode: u32) -> (u64, u64) {
     let of_flood = |count: &&Count| {
         let reason = count.reason.as_ref();
-        count.netns.is_some_and(|netns| netns.inode == inode)
+        count
+            .netns
+            .as_ref()
+            .is_some_and(|netns| netns.inode == inode)
             && reason.is_none_or(|reason| reason.name() == Some("NO_SOCKET"))
             && count.protocol.is_some_and(|protocol| protocol.0 == 0x0800)
     };
@@ -100,7 +103,7 @@ fn kinds_without_room_are_counted_together() {
     assert!(few.total().drops + few.missed >= all.total().drops);
     let has_room = |kind: &&Count| {
         few.kinds.iter().any(|few| {
-            (&few.reason, few.protocol, few.netns) == (&kind.reason, kind.protocol, kind.netns)
+            (&few.reason, few.protocol, &few.netns) == (&kind.reason, kind.protocol, &kind.netns)
         })
     };
     let no_room: Vec<_> = all.kinds.iter().filter(|kind| !has_room(kind)).collect();
@@ -128,10 +131,12 @@ fn kinds_are_what_was_chosen() {
     assert_eq!(none.kinds.len(), 1);
     assert!(none.total().drops >= 100);
     let counts = spaces.snapshot().unwrap();
-    let ours = counts
-        .kinds
-        .iter()
-        .find(|count| count.netns.is_some_and(|it| it.inode == netns.inode));
+    let ours = counts.kinds.iter().find(|count| {
+        count
+            .netns
+            .as_ref()
+            .is_some_and(|it| it.inode == netns.inode)
+    });
     let ours = ours.unwrap();
     assert_eq!(ours.tally.drops, 100, "{counts:?}");
     assert_eq!(
@@ -153,7 +158,12 @@ fn both_programs_count_the_same() {
     netns.run(|| flood(1000));
     let of_netns = |counts: Counts| {
         let mut kinds = counts.kinds;
-        kinds.retain(|count| count.netns.is_some_and(|it| it.inode == netns.inode));
+        kinds.retain(|count| {
+            count
+                .netns
+                .as_ref()
+                .is_some_and(|it| it.inode == netns.inode)
+        });
         kinds
     };
     let direct = of_netns(direct.snapshot().unwrap());

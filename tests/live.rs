@@ -74,7 +74,7 @@ fn every_field_of_a_drop_that_is_known() {
         (event.ifindex, event.ifname.as_deref()),
         (Some(1), Some("lo"))
     );
-    assert_eq!(event.netns.unwrap().inode, netns.inode);
+    assert_eq!(event.netns.as_ref().unwrap().inode, netns.inode);
     // Loopback delivers in the sender's context, though nothing promises it.
     assert_eq!((event.pid, event.tid), (Some(pid), Some(tid)));
     assert!(
@@ -110,7 +110,7 @@ fn drops_of_every_kind_have_their_reason_protocol_and_namespace() {
             let at = left.iter().position(|event| {
                 event.reason.as_ref().and_then(|reason| reason.name()) == Some(made.reason)
                     && event.protocol.map(|protocol| protocol.0) == Some(made.protocol)
-                    && event.netns.map(|netns| netns.inode) == Some(made.netns)
+                    && event.netns.as_ref().map(|netns| netns.inode) == Some(made.netns)
             });
             let at = at.unwrap_or_else(|| {
                 let left: Vec<String> = left.iter().map(ToString::to_string).collect();
@@ -145,7 +145,11 @@ fn snap_length_bounds_the_bytes() {
         let mut monitor = Monitor::builder().snap_len(snap_len).build().unwrap();
         netns.run(|| flood(1));
         let event = collect(&mut monitor, 1, |event| {
-            event.netns.is_some_and(|it| it.inode == netns.inode) && event.length == Some(74)
+            event
+                .netns
+                .as_ref()
+                .is_some_and(|it| it.inode == netns.inode)
+                && event.length == Some(74)
         });
         assert_eq!(event[0].packet.bytes.len(), expected);
         assert_eq!(event[0].dst.is_some(), snap_len > 20);
@@ -169,7 +173,12 @@ fn drop_seen_with(btf: &[u8]) -> DropEvent {
     std::fs::remove_file(&path).unwrap();
     let mut monitor = monitor.unwrap();
     netns.run(|| flood(1));
-    let is_there = |event: &DropEvent| event.netns.is_some_and(|it| it.inode == netns.inode);
+    let is_there = |event: &DropEvent| {
+        event
+            .netns
+            .as_ref()
+            .is_some_and(|it| it.inode == netns.inode)
+    };
     collect(&mut monitor, 1, is_there).remove(0)
 }
 
@@ -236,7 +245,12 @@ fn json_has_every_field() {
         "packet",
         "ifindex",
         "ifname",
+        "iif",
+        "device",
         "netns",
+        "socket",
+        "metadata",
+        "stack",
         "cpu",
         "pid",
         "tid",

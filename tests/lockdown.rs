@@ -21,7 +21,7 @@ fn automatic_choice_still_tells_reason_and_location_and_says_what_it_lacks() {
     let event = collect(&mut monitor, 1, |event| is_flood(event, netns.inode)).remove(0);
     assert_eq!(event.reason.as_ref().unwrap().name(), Some("NO_SOCKET"));
     assert!(event.location.symbol.is_some(), "{event}");
-    assert_eq!(event.netns.unwrap().inode, netns.inode);
+    assert_eq!(event.netns.as_ref().unwrap().inode, netns.inode);
     assert_eq!(event.ifname.as_deref(), Some("lo"));
     assert!(
         event.packet.bytes.is_empty() && event.dst.is_none(),

@@ -102,7 +102,7 @@ fn every_field_that_netlink_tells() {
     assert_eq!(event.packet.bytes.len(), 52);
     assert!(event.packet.bytes.ends_with(b"0123456789"));
     assert_eq!((event.ifindex, event.ifname.as_deref()), (Some(1), None));
-    assert_eq!((event.netns, event.cpu, event.pid), (None, None, None));
+    assert_eq!((&event.netns, event.cpu, event.pid), (&None, None, None));
     assert_eq!(event.origin, Origin::Software);
     assert_eq!((event.count, event.lost_before), (1, 0));
     assert_eq!(event.backend, BackendKind::Netlink);

@@ -78,6 +78,19 @@ config! {
     check_every,
     /// What is counted together: bits of [`by`].
     count_by,
+    /// Size of a record with all that follows it, in bytes. Where what follows begins is told apart, as not every kernel's
+    /// verifier keeps track of a sum.
+    size,
+    /// Where [`Metadata`] is written, in bytes from the start of the record.
+    metadata_at,
+    /// Where [`Socket`] is written.
+    socket_at,
+    /// Where [`Stack`] is written.
+    stack_at,
+    /// Most frames of the call stack that are written, at most [`MAX_FRAMES`].
+    stack_frames,
+    /// Where the packet's bytes are written.
+    packet_at,
     /// Number of bytes of the packet to copy, at most [`MAX_SNAP_LEN`]; 0 copies none.
     snap_len,
     /// Argument `location`, the address that freed the packet.
@@ -116,7 +129,72 @@ config! {
     sk_net,
     /// `net.ns.inum`.
     net_inum,
+    /// `net.net_cookie`.
+    net_cookie,
+    /// `sk_buff.mark`.
+    skb_mark,
+    /// `sk_buff.hash`.
+    skb_hash,
+    /// `sk_buff.priority`.
+    skb_priority,
+    /// `sk_buff.queue_mapping`.
+    skb_queue_mapping,
+    /// `sk_buff.vlan_tci`.
+    skb_vlan_tci,
+    /// `sk_buff.vlan_proto`.
+    skb_vlan_proto,
+    /// `sk_buff.vlan_present`, a bit field, in bits; before Linux 6.2.
+    skb_vlan_present,
+    /// `sk_buff.ip_summed`, a bit field, in bits.
+    skb_ip_summed,
+    /// Its width in bits.
+    skb_ip_summed_width,
+    /// `sk_buff.pkt_type`, a bit field, in bits.
+    skb_pkt_type,
+    /// Its width in bits.
+    skb_pkt_type_width,
+    /// `sk_buff.end`, an offset from `head` on 64-bit machines; `struct skb_shared_info` is there.
+    skb_end,
+    /// `skb_shared_info.gso_size`.
+    shinfo_gso_size,
+    /// `skb_shared_info.gso_segs`.
+    shinfo_gso_segs,
+    /// `skb_shared_info.gso_type`.
+    shinfo_gso_type,
+    /// `sock.__sk_common.skc_family`.
+    sk_family,
+    /// `sock.__sk_common.skc_state`.
+    sk_state,
+    /// `sock.__sk_common.skc_cookie`.
+    sk_cookie,
+    /// `sock.__sk_common.skc_num`.
+    sk_num,
+    /// `sock.__sk_common.skc_dport`.
+    sk_dport,
+    /// `sock.__sk_common.skc_rcv_saddr`.
+    sk_rcv_saddr,
+    /// `sock.__sk_common.skc_daddr`.
+    sk_daddr,
+    /// `sock.__sk_common.skc_v6_rcv_saddr`.
+    sk_v6_rcv_saddr,
+    /// `sock.__sk_common.skc_v6_daddr`.
+    sk_v6_daddr,
+    /// `sock.sk_protocol`.
+    sk_protocol,
+    /// `sock.sk_type`.
+    sk_type,
+    /// `sock.sk_uid`.
+    sk_uid,
+    /// `sock.sk_cgrp_data.cgroup`; since Linux 5.15.
+    sk_cgroup,
+    /// `cgroup.kn`.
+    cgroup_kn,
+    /// `kernfs_node.id`.
+    kn_id,
 }
+
+/// Most frames of a call stack (the kernel's own limit is 127, `kernel.perf_event_max_stack`).
+pub const MAX_FRAMES: u32 = 64;
 
 /// What the reader says of itself, in memory that it shares with the program.
 pub mod reader {
@@ -199,9 +277,136 @@ pub mod flags {
     pub const DEV_NETNS: u16 = 1 << 4;
     /// `sk_netns` was read through the receiving socket, or else through `skb->sk`.
     pub const SK_NETNS: u16 = 1 << 5;
+    /// A [`Metadata`](super::Metadata) follows.
+    pub const METADATA: u16 = 1 << 6;
+    /// A [`Socket`](super::Socket) follows.
+    pub const SOCKET: u16 = 1 << 7;
+    /// A [`Stack`](super::Stack) follows.
+    pub const STACK: u16 = 1 << 8;
 }
 
-/// One dropped packet as the program saw it; [`Record::caplen`] bytes of the packet follow.
+/// What the skb says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Metadata {
+    /// `net_cookie` of the namespace of `skb->dev`; 0 if there is none.
+    pub dev_net_cookie: u64,
+    /// `net_cookie` of the namespace of the socket; 0 if there is none.
+    pub sk_net_cookie: u64,
+    /// `skb->mark`.
+    pub mark: u32,
+    /// `skb->hash`.
+    pub hash: u32,
+    /// `skb->priority`.
+    pub priority: u32,
+    /// `gso_type`, if [`known::GSO`].
+    pub gso_type: u32,
+    /// `skb->queue_mapping`.
+    pub queue_mapping: u16,
+    /// `skb->vlan_tci`, if [`known::VLAN`].
+    pub vlan_tci: u16,
+    /// `skb->vlan_proto`, if [`known::VLAN`], in network byte order as in the kernel.
+    pub vlan_proto: u16,
+    /// `gso_size`; 0 if the packet is not to be segmented.
+    pub gso_size: u16,
+    /// `gso_segs`, if [`known::GSO`].
+    pub gso_segs: u16,
+    /// `skb->ip_summed`, if [`known::IP_SUMMED`].
+    pub ip_summed: u8,
+    /// `skb->pkt_type`, if [`known::PKT_TYPE`].
+    pub pkt_type: u8,
+    /// Bits of [`known`].
+    pub known: u32,
+}
+
+/// Bits of [`Metadata::known`]: which fields the kernel could fill.
+pub mod known {
+    /// `mark`.
+    pub const MARK: u32 = 1 << 0;
+    /// `hash`.
+    pub const HASH: u32 = 1 << 1;
+    /// `priority`.
+    pub const PRIORITY: u32 = 1 << 2;
+    /// `queue_mapping`.
+    pub const QUEUE_MAPPING: u32 = 1 << 3;
+    /// There is a VLAN tag beside the packet's bytes.
+    pub const VLAN: u32 = 1 << 4;
+    /// `ip_summed`.
+    pub const IP_SUMMED: u32 = 1 << 5;
+    /// `pkt_type`.
+    pub const PKT_TYPE: u32 = 1 << 6;
+    /// The packet is to be segmented.
+    pub const GSO: u32 = 1 << 7;
+}
+
+/// The socket that received the packet or is attached to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Socket {
+    /// Address of the `struct sock`; 0 if there is none, and then nothing else is written.
+    pub address: u64,
+    /// `skc_cookie`; 0 while nobody asked for it.
+    pub cookie: u64,
+    /// `kernfs_node.id` of the cgroup, if [`role::FULL`]; 0 if it is not known.
+    pub cgroup: u64,
+    /// `sk_uid`, if [`role::FULL`].
+    pub uid: u32,
+    /// Bits of [`role`].
+    pub role: u32,
+    /// `skc_family`.
+    pub family: u16,
+    /// `sk_protocol`, if [`role::FULL`].
+    pub protocol: u16,
+    /// `sk_type`, if [`role::FULL`].
+    pub kind: u16,
+    /// `skc_num`: the local port, host byte order.
+    pub num: u16,
+    /// `skc_dport`: the remote port, in network byte order as in the kernel.
+    pub dport: u16,
+    /// `skc_state`.
+    pub state: u16,
+    /// No meaning; keeps the size a multiple of eight without hidden padding.
+    pub reserved: u32,
+    /// Local address: 4 or 16 bytes of it, by the family.
+    pub saddr: [u64; 2],
+    /// Remote address: 4 or 16 bytes of it, by the family.
+    pub daddr: [u64; 2],
+}
+
+/// Bits of [`Socket::role`].
+pub mod role {
+    /// The tracepoint's receiving socket, not `skb->sk`.
+    pub const RECEIVING: u32 = 1 << 0;
+    /// A `struct sock` and none of the smaller structures that stand for a connection which is not open yet, or not
+    /// any more.
+    pub const FULL: u32 = 1 << 1;
+    /// The kernel has `sk_uid`.
+    pub const UID: u32 = 1 << 2;
+}
+
+/// `AF_INET`.
+pub const AF_INET: u16 = 2;
+/// `AF_INET6`.
+pub const AF_INET6: u16 = 10;
+/// Largest number of a bit field's bits that is read.
+pub const MAX_BITS: u32 = 8;
+/// `BPF_TCP_TIME_WAIT` in `include/uapi/linux/bpf.h`: a `struct inet_timewait_sock`.
+pub const TCP_TIME_WAIT: u8 = 6;
+/// `BPF_TCP_NEW_SYN_RECV`: a `struct request_sock`.
+pub const TCP_NEW_SYN_RECV: u8 = 12;
+
+/// The call stack; as many addresses follow as there was room wanted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Stack {
+    /// How many bytes of addresses were written, from the innermost frame on.
+    pub len: u32,
+    /// How many bytes there is room for.
+    pub room: u32,
+}
+
+/// One dropped packet as the program saw it; what the flags name follows in their order, then [`Record::caplen`] bytes of the
+/// packet.
 ///
 /// What the flags do not tell of is not written: it holds what was there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,5 +478,8 @@ const _: () = {
     assert!(size_of::<Tally>() == 16);
     assert!(size_of::<Cpu>() == 64);
     assert!(core::mem::offset_of!(Cpu, lost) == 0);
-    assert!(size_of::<Config>() == 22 * 4);
+    assert!(size_of::<Metadata>() == 48);
+    assert!(size_of::<Socket>() == 80);
+    assert!(size_of::<Stack>() == 8);
+    assert!(size_of::<Config>() == 59 * 4);
 };

@@ -16,6 +16,8 @@ mod explain;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzz;
+mod given_names;
+pub mod headers;
 mod monitor;
 mod pipeline;
 mod reactor;
@@ -34,7 +36,8 @@ pub use btf::{Pruned, prune as prune_btf, prune_module as prune_module_btf};
 pub use counters::{By, Count, Counters, CountersBuilder, Counts, Intervals, Tally};
 pub use error::{Error, ErrorKind};
 pub use event::{
-    BackendKind, DropEvent, Endpoint, EtherType, IpProtocol, Layer, Location, NetNs, Origin, Packet,
+    BackendKind, Checksum, Device, DropEvent, Endpoint, EtherType, Gso, IpProtocol, Layer,
+    Location, Metadata, NetNs, Origin, Packet, PacketType, Socket, SocketRole, SocketState,
 };
 pub use explain::{Explanation, explain};
 pub use monitor::{Builder, Iter, Monitor};

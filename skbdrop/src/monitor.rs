@@ -1,7 +1,7 @@
 //! [`Monitor`]: an open backend with everything behind it, and its [`Builder`].
 
 use crate::{
-    Backend, BackendKind, DropEvent, Error, ErrorKind, Resolver, Result, Stats,
+    Backend, BackendKind, DropEvent, Error, ErrorKind, Location, Resolver, Result, Stats,
     backend::{Settings, Source},
     pipeline::Pipeline,
     reactor::Readiness,
@@ -102,6 +102,25 @@ impl Monitor {
     #[must_use]
     pub fn symbols_error(&self) -> Option<&Error> {
         self.pipeline.symbols_error()
+    }
+
+    /// The functions of kernel addresses, for example of an event's [`stack`](DropEvent::stack). The kernel's symbols
+    /// are read when the first is asked for.
+    ///
+    /// ```no_run
+    /// let mut monitor = skbdrop::Monitor::builder().stacks(true).build()?;
+    /// if let Some(event) = monitor.iter().next().transpose()? {
+    ///     for place in monitor.symbolize(&event.stack) {
+    ///         println!("    {place}");
+    ///     }
+    /// }
+    /// # Ok::<(), skbdrop::Error>(())
+    /// ```
+    pub fn symbolize(&mut self, addresses: &[u64]) -> Vec<Location> {
+        let places = addresses.iter();
+        places
+            .map(|&address| self.pipeline.location(address))
+            .collect()
     }
 
     /// Counts since the monitor was built.
@@ -303,6 +322,9 @@ pub struct Builder {
     wakeup_fill: u32,
     btf_file: Option<PathBuf>,
     symbols: bool,
+    metadata: bool,
+    sockets: bool,
+    stacks: bool,
     source: Option<Box<dyn Source>>,
     resolver: Option<Resolver>,
     #[cfg(feature = "netlink")]
@@ -319,6 +341,9 @@ impl Default for Builder {
             wakeup_fill: DEFAULT_WAKEUP_FILL,
             btf_file: None,
             symbols: true,
+            metadata: true,
+            sockets: true,
+            stacks: false,
             source: None,
             resolver: None,
             #[cfg(feature = "netlink")]
@@ -370,6 +395,27 @@ impl Builder {
         self
     }
 
+    /// Whether to tell what the kernel notes of a packet besides its bytes, and the namespace's cookie; yes by default. It is 48
+    /// bytes of buffer a drop. The eBPF backend alone can.
+    pub fn metadata(mut self, yes: bool) -> Self {
+        self.metadata = yes;
+        self
+    }
+
+    /// Whether to tell the socket that a packet was for, or came from; yes by default. It is 80 bytes of buffer a
+    /// drop. The eBPF backend alone can.
+    pub fn sockets(mut self, yes: bool) -> Self {
+        self.sockets = yes;
+        self
+    }
+
+    /// Whether to take the kernel's call stack at each drop; no by default. It is 520 bytes of buffer a drop, and some
+    /// microseconds. The eBPF backend alone can.
+    pub fn stacks(mut self, yes: bool) -> Self {
+        self.stacks = yes;
+        self
+    }
+
     /// Whether to look up the function at each drop's location; yes by default. The kernel's symbols
     /// are read by a thread of their own, which ends after some 60 ms, and take 4 MB.
     pub fn symbols(mut self, yes: bool) -> Self {
@@ -410,6 +456,9 @@ impl Builder {
         let settings = Settings {
             buffer_size: self.checked_buffer_size()?,
             snap_len: self.checked_snap_len()?,
+            metadata: self.metadata,
+            sockets: self.sockets,
+            stacks: self.stacks,
             max_latency: self.checked_max_latency()?,
             wakeup_fill: self.checked_wakeup_fill()?,
             btf_file: self.btf_file,
@@ -439,9 +488,16 @@ impl Builder {
             }
         };
         let locations = Locations::new(self.symbols && source.is_of_this_kernel());
+        let mut limitations = source.take_limitations();
+        if settings.stacks && source.kind() != BackendKind::Ebpf {
+            limitations.push(Error::not_supported(format!(
+                "no call stacks: the backend {} has none (the eBPF backend has)",
+                source.kind().name()
+            )));
+        }
         Ok(Monitor {
             readiness: Readiness::default(),
-            limitations: source.take_limitations(),
+            limitations,
             source,
             pipeline: Pipeline::new(resolver, locations),
             pending: VecDeque::with_capacity(BATCH),

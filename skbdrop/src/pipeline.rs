@@ -1,11 +1,12 @@
 //! From a backend's record to an event: names, symbols, addresses, wall-clock time.
 
 use crate::{
-    BackendKind, DropEvent, DropReason, Error, EtherType, Location, NetNs, Origin, Packet,
+    BackendKind, Device, DropEvent, DropReason, Error, EtherType, Location, NetNs, Origin, Packet,
     Resolver, Subsystem,
     backend::{Reason, Record},
     clock::Clock,
     event::Headers,
+    given_names::GivenNames,
     reason::{NameSource, Named},
     symbols::Locations,
 };
@@ -26,6 +27,8 @@ pub(crate) struct Pipeline {
     names: Names,
     /// The last number that had a name: drops come many for one reason.
     last_reason: Option<(u32, DropReason)>,
+    /// Names that the kernel or the system has for what a record only has numbers of.
+    given: GivenNames,
     /// Reasons that came by name and that the resolver knows, so no more than there are.
     told: HashMap<Box<str>, Arc<Named>>,
     block: BytesMut,
@@ -39,6 +42,7 @@ impl Pipeline {
             locations,
             names: Names::default(),
             last_reason: None,
+            given: GivenNames::new(),
             told: HashMap::new(),
             block: BytesMut::new(),
             clock: Clock::now(),
@@ -53,9 +57,18 @@ impl Pipeline {
         self.locations.error()
     }
 
+    /// What an address of the kernel's is.
+    pub(crate) fn location(&mut self, address: u64) -> Location {
+        Location {
+            address: Some(address),
+            symbol: self.locations.resolve(address),
+        }
+    }
+
     /// To be called before each batch: the wall clock may have been set.
     pub(crate) fn begin_batch(&mut self) {
         self.clock = Clock::now();
+        self.given.begin_batch();
     }
 
     pub(crate) fn event(&mut self, record: Record<'_>, backend: BackendKind) -> DropEvent {
@@ -77,6 +90,21 @@ impl Pipeline {
                 group: trap.group.map(|group| self.names.get(group)),
             },
         };
+        let is_live = record.seen_by.is_none() && backend.is_of_kernel();
+        let netns = record.netns.map(|inode| NetNs {
+            inode,
+            cookie: record.netns_cookie,
+            name: match record.netns_name {
+                Some(name) => Some(self.names.get(name)),
+                None if is_live => self.given.namespace(inode),
+                None => None,
+            },
+        });
+        let ifname = match (record.ifname, record.ifindex, record.netns) {
+            (Some(name), ..) => Some(self.names.interface(name)),
+            (None, Some(index), Some(inode)) if is_live => self.given.interface(index, inode),
+            _ => None,
+        };
         DropEvent {
             timestamp_ns,
             wall_time,
@@ -93,10 +121,20 @@ impl Pipeline {
             packet: Packet {
                 bytes: self.copy(record.packet),
                 layer: record.layer,
+                network_offset: record.network_offset,
             },
             ifindex: record.ifindex,
-            ifname: record.ifname.map(|name| self.names.interface(name)),
-            netns: record.netns.map(|inode| NetNs { inode }),
+            ifname,
+            iif: record.iif,
+            device: record.device.map(|(index, name, netns)| Device {
+                index,
+                netns,
+                name: self.names.interface(name),
+            }),
+            netns,
+            socket: record.socket,
+            metadata: record.metadata,
+            stack: record.stack,
             cpu: record.cpu,
             pid: record.pid,
             tid: record.tid,

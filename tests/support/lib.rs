@@ -81,7 +81,7 @@ pub fn is_flood(event: &DropEvent, netns: u32) -> bool {
         .dst
         .and_then(|dst| dst.port)
         .is_none_or(|port| port == drops::CLOSED);
-    let netns = event.netns.is_none_or(|it| it.inode == netns);
+    let netns = event.netns.as_ref().is_none_or(|it| it.inode == netns);
     let place = event
         .location
         .symbol
@@ -98,6 +98,7 @@ pub fn own_netns() -> u32 {
 }
 
 /// Collects events that `wanted` picks until there are `count`; fails after [`PATIENCE`].
+#[track_caller]
 pub fn collect(
     monitor: &mut Monitor,
     count: usize,

@@ -23,6 +23,7 @@ const MATRIX: [Boot; 9] = [
             WAKE,
             COUNTERS,
             LIVE_WITHOUT_REASONS,
+            FIELDS,
             CAPABILITIES,
             NETLINK,
             VMLINUZ,
@@ -36,6 +37,7 @@ const MATRIX: [Boot; 9] = [
             WAKE,
             COUNTERS,
             LIVE,
+            FIELDS,
             CAPABILITIES,
             NETLINK,
             RESOLVE,
@@ -51,6 +53,7 @@ const MATRIX: [Boot; 9] = [
             WAKE,
             COUNTERS,
             LIVE,
+            FIELDS,
             CAPABILITIES,
             NETLINK,
             RESOLVE,
@@ -66,6 +69,7 @@ const MATRIX: [Boot; 9] = [
             WAKE,
             COUNTERS,
             LIVE,
+            FIELDS,
             CAPABILITIES,
             NETLINK,
             RESOLVE,
@@ -153,6 +157,11 @@ const LIVE: Run = Run {
 const LIVE_WITHOUT_REASONS: Run = Run {
     test: "live",
     filter: &["every_field", "snap_length", "json"],
+    backends: ALL,
+};
+const FIELDS: Run = Run {
+    test: "fields",
+    filter: &[],
     backends: ALL,
 };
 const CAPABILITIES: Run = Run {

@@ -2,8 +2,11 @@
 
 mod count;
 mod memory;
+mod metadata;
 mod record;
 mod skb;
+mod socket;
+mod stack;
 mod wake;
 
 use aya_ebpf::{

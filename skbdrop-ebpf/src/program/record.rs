@@ -3,8 +3,9 @@
 use crate::program::{
     CPUS, config,
     memory::{Memory, argument},
+    metadata,
     skb::{self, load},
-    wake,
+    socket, stack, wake,
 };
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
@@ -28,7 +29,7 @@ pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
         return 0;
     };
     let snap_len = config!(snap_len);
-    let Some(mut entry) = RECORDS.reserve_bytes(Record::SIZE + snap_len as usize, 0) else {
+    let Some(mut entry) = RECORDS.reserve_bytes(config!(size) as usize, 0) else {
         // SAFETY: the pointer is to this CPU's element. The addition is atomic, since a drop in
         // an interrupt may come between on the same CPU.
         unsafe {
@@ -38,10 +39,11 @@ pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
         return 0;
     };
     let start = entry.as_mut_ptr();
-    // SAFETY: the entry is at least `Record::SIZE` bytes, aligned to eight; the counter is this CPU's.
+    // SAFETY: the entry has room for the record, its groups and the packet's bytes, aligned to eight; the counter
+    // is this CPU's.
     unsafe {
         let lost = ptr::read_volatile(&raw const (*cpu).lost);
-        fill::<M>(ctx, start.cast::<Record>(), number, lost, snap_len)
+        fill::<M>(ctx, start.cast::<Record>(), number, lost, snap_len);
     };
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     wake::submitted(&RECORDS, cpu);
@@ -52,7 +54,7 @@ pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
 ///
 /// # Safety
 ///
-/// `out` points to `Record::SIZE + snap_len` writable bytes.
+/// `out` points to as many writable bytes as the configuration says.
 #[inline(always)]
 unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64, snap_len: u32) {
     macro_rules! set {
@@ -117,6 +119,27 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         }
     }
 
+    // SAFETY: whatever is wanted has its room behind the record, where the configuration says.
+    let at = move |offset: u32| unsafe { out.cast::<u8>().add(offset as usize) };
+    let metadata_at = config!(metadata_at);
+    if metadata_at != ABSENT {
+        known |= flags::METADATA;
+        // SAFETY: as above.
+        unsafe { metadata::fill::<M>(skb, dev, rx_sk, at(metadata_at).cast(), snap_len != 0) };
+    }
+    let socket_at = config!(socket_at);
+    if socket_at != ABSENT {
+        known |= flags::SOCKET;
+        // SAFETY: as above.
+        unsafe { socket::fill::<M>(skb, rx_sk, at(socket_at).cast()) };
+    }
+    let stack_at = config!(stack_at);
+    if stack_at != ABSENT {
+        known |= flags::STACK;
+        // SAFETY: as above.
+        unsafe { stack::fill(ctx, at(stack_at).cast(), config!(stack_frames)) };
+    }
+
     set!(len, load!(M, skb, skb_len, 0u32));
     set!(protocol, load!(M, skb, skb_protocol, 0u16));
     let mac: u16 = load!(M, skb, skb_mac_header, HEADER_NOT_SET);
@@ -157,7 +180,7 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
             // the verifier checks; the helper checks the source.
             let error = unsafe {
                 generated::bpf_probe_read_kernel(
-                    out.add(1).cast(),
+                    at(config!(packet_at)).cast(),
                     wanted,
                     (head + u64::from(first)) as *const _,
                 )

@@ -1,6 +1,6 @@
 //! [`Record`]: what every backend yields, before anything is looked up.
 
-use crate::{BackendKind, Layer};
+use crate::{BackendKind, Layer, Metadata, Socket};
 use std::net::IpAddr;
 
 /// One drop as a backend saw it. It borrows from the backend's buffer; what the backend or the
@@ -46,8 +46,23 @@ pub struct Record<'a> {
     pub ifindex: Option<u32>,
     /// Name of the interface.
     pub ifname: Option<&'a [u8]>,
+    /// Index of the interface that the packet came in by.
+    pub iif: Option<u32>,
+    /// The device that the packet is at: its index, its name, the inode number of its namespace.
+    pub device: Option<(u32, &'a [u8], u32)>,
     /// Inode number of the network namespace.
     pub netns: Option<u32>,
+    /// Cookie of the network namespace.
+    pub netns_cookie: Option<u64>,
+    /// Name of the network namespace, if the backend has it already; else it is looked up where the backend is one of
+    /// this kernel's.
+    pub netns_name: Option<&'a [u8]>,
+    /// The socket that received the packet or is attached to it.
+    pub socket: Option<Socket>,
+    /// What the kernel notes of the packet besides its bytes.
+    pub metadata: Option<Metadata>,
+    /// The kernel's call stack, the innermost address first; empty if it was not asked for.
+    pub stack: Vec<u64>,
     /// Number of the CPU.
     pub cpu: Option<u32>,
     /// Process (thread group) of the context.
@@ -152,7 +167,14 @@ impl<'a> Record<'a> {
             original_length: None,
             ifindex: None,
             ifname: None,
+            iif: None,
+            device: None,
             netns: None,
+            netns_cookie: None,
+            netns_name: None,
+            socket: None,
+            metadata: None,
+            stack: Vec::new(),
             cpu: None,
             pid: None,
             tid: None,

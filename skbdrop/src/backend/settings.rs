@@ -14,6 +14,12 @@ pub(crate) struct Settings {
     pub(crate) btf_file: Option<PathBuf>,
     /// Bytes of each packet.
     pub(crate) snap_len: u32,
+    /// Whether what the skb says of itself is told.
+    pub(crate) metadata: bool,
+    /// Whether sockets are told.
+    pub(crate) sockets: bool,
+    /// Whether call stacks are told.
+    pub(crate) stacks: bool,
     /// Bytes of buffer; a power of two of at least a page.
     pub(crate) buffer_size: u32,
     /// How long a record may wait for others before the reader is woken.

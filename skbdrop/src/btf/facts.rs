@@ -23,6 +23,15 @@ pub(crate) struct EnumFacts {
     pub(crate) values: Vec<(String, u64)>,
 }
 
+/// Where a member is, in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bits {
+    /// From the start of the structure.
+    pub(crate) at: u32,
+    /// Of a bit field; 0 for any other member.
+    pub(crate) width: u32,
+}
+
 /// What an argument of the tracepoint is, by its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Argument {
@@ -152,24 +161,39 @@ impl DropTypes {
     /// as a bit field.
     #[cfg_attr(not(any(feature = "ebpf", fuzzing, test)), expect(dead_code))]
     pub(crate) fn offset(&self, structure: &str, path: &[&str]) -> Result<Option<u32>> {
+        let place = self.place(structure, path)?;
+        Ok(place
+            .filter(|place| place.width == 0 && place.at.is_multiple_of(8))
+            .map(|place| place.at / 8))
+    }
+
+    /// Where a bit field is. `None` if the kernel has no such member, or not as a bit field inside one byte.
+    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
+    pub(crate) fn bits(&self, structure: &str, path: &[&str]) -> Result<Option<Bits>> {
+        let place = self.place(structure, path)?;
+        Ok(place.filter(|place| place.width != 0 && place.at % 8 + place.width <= 8))
+    }
+
+    fn place(&self, structure: &str, path: &[&str]) -> Result<Option<Bits>> {
         let types = self
             .btf
             .resolve_types_by_name(structure)
             .map_err(btf_error)?;
         let mut ty = types.into_iter().find(|ty| matches!(ty, Type::Struct(_)));
-        let mut bits = 0u32;
+        let mut place = Bits { at: 0, width: 0 };
         for name in path {
             let Some(inner) = ty else { return Ok(None) };
             let Some((offset, member)) = self.member(&inner, name, &mut HashSet::new(), 0)? else {
                 return Ok(None);
             };
-            let Some(sum) = bits.checked_add(offset) else {
+            let Some(at) = place.at.checked_add(offset) else {
                 return Ok(None);
             };
-            bits = sum;
+            place.at = at;
+            place.width = member.bitfield_size().unwrap_or(0);
             ty = self.target(&member)?;
         }
-        Ok((bits.is_multiple_of(8)).then_some(bits / 8))
+        Ok(Some(place))
     }
 
     /// Finds a member by name in a structure and the anonymous ones inside it, but for those that were
@@ -189,7 +213,7 @@ impl DropTypes {
         }
         for member in &structure.members {
             let member_name = self.name(member)?;
-            if member_name == name && member.bitfield_size().unwrap_or(0) == 0 {
+            if member_name == name {
                 return Ok(Some((member.bit_offset(), member.clone())));
             }
             // A corrupt BTF can have the same ones on each of many levels.

@@ -7,13 +7,17 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 
 /// Structures whose members are read by the eBPF program.
-const STRUCTS: [&[u8]; 6] = [
+const STRUCTS: [&[u8]; 10] = [
     b"sk_buff",
+    b"skb_shared_info",
     b"net_device",
     b"net",
     b"sock",
     b"sock_common",
     b"ns_common",
+    b"sock_cgroup_data",
+    b"cgroup",
+    b"kernfs_node",
 ];
 /// The prototype of the tracepoint's probes.
 const TRACEPOINT: &[u8] = b"btf_trace_kfree_skb";

@@ -99,8 +99,8 @@ impl fmt::Display for Count {
         if let Some(ifindex) = self.ifindex {
             write!(f, ", interface {ifindex}")?;
         }
-        if let Some(netns) = self.netns {
-            write!(f, ", netns {}", netns.inode)?;
+        if let Some(netns) = &self.netns {
+            write!(f, ", netns {}", netns)?;
         }
         Ok(())
     }

@@ -135,7 +135,7 @@ impl Counters {
                 symbol: self.locations.resolve(address),
             }),
             ifindex,
-            netns: netns.map(|inode| NetNs { inode }),
+            netns: netns.map(NetNs::numbered),
             protocol,
             tally,
         }

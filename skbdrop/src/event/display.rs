@@ -1,7 +1,10 @@
 //! An event as one line that a person reads.
 
-use super::{DropEvent, Location, Origin};
-use crate::clock::sayable;
+use super::{DropEvent, Location, NetNs, Origin};
+use crate::{
+    clock::sayable,
+    headers::{Message, Network, Transport},
+};
 use std::fmt;
 
 impl fmt::Display for DropEvent {
@@ -24,6 +27,13 @@ impl fmt::Display for DropEvent {
         if let (Some(src), Some(dst)) = (self.src, self.dst) {
             write!(f, " {src} > {dst}")?;
         }
+        let headers = self.headers();
+        match (&headers.transport, &headers.network) {
+            (Some(Transport::Tcp(tcp)), _) => write!(f, " [{}]", tcp.flags)?,
+            (Some(Transport::Icmp(icmp)), _) => write!(f, " {}", Message(icmp))?,
+            (_, Some(Network::Arp(arp))) => write!(f, " {}", Message(arp))?,
+            _ => {}
+        }
         if let Some(length) = self.length {
             write!(f, ", {length} bytes")?;
         }
@@ -32,8 +42,11 @@ impl fmt::Display for DropEvent {
             (None, Some(index)) => write!(f, ", interface {index}")?,
             (None, None) => {}
         }
-        if let Some(netns) = self.netns {
-            write!(f, ", netns {}", netns.inode)?;
+        if let Some(netns) = &self.netns {
+            write!(f, ", netns {netns}")?;
+        }
+        if let Some(socket) = &self.socket {
+            write!(f, ", {socket}")?;
         }
         if let Some(cpu) = self.cpu {
             write!(f, ", cpu {cpu}")?;
@@ -54,6 +67,15 @@ impl fmt::Display for DropEvent {
             write!(f, " ({} lost before)", self.lost_before)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for NetNs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{}", Printable(name)),
+            None => write!(f, "{}", self.inode),
+        }
     }
 }
 

@@ -1,14 +1,18 @@
 //! [`DropEvent`]: one packet that the kernel dropped.
 
 mod display;
+mod metadata;
 mod packet;
 #[cfg(feature = "serde")]
 mod serialize;
+mod socket;
 
-pub(crate) use packet::Headers;
+pub use metadata::{Checksum, Gso, Metadata, PacketType};
 pub use packet::{Endpoint, EtherType, IpProtocol, Layer, Packet};
+pub(crate) use packet::{Headers, slice};
+pub use socket::{Socket, SocketRole, SocketState};
 
-use crate::{DropReason, Symbol};
+use crate::{DropReason, Symbol, headers};
 use bytes::Bytes;
 use std::{sync::Arc, time::SystemTime};
 
@@ -48,11 +52,30 @@ pub struct DropEvent {
     /// Index of the interface that the packet came in by; for a packet that never came in, of
     /// the one that it was to leave by. Counts within [`netns`](Self::netns).
     pub ifindex: Option<u32>,
-    /// Name of that interface.
+    /// Name of that interface. Where only the index is known, the name is looked up if the namespace is this
+    /// process's own.
     pub ifname: Option<Arc<str>>,
+    /// `skb->skb_iif`: index of the interface that the packet came in by; `None` if it never came in. It stays what it
+    /// was when the packet is routed on.
+    pub iif: Option<u32>,
+    /// `skb->dev`: the device that the packet is at. On the way in the interface that it came in by, or
+    /// one above it (a bridge, a VLAN); on the way out the one that it is to leave by. Transport protocols and queues use the
+    /// field for something else: there it is `None`. The eBPF backend alone tells it.
+    pub device: Option<Device>,
     /// Network namespace: of the receiving socket where the kernel passes one (since Linux 6.11), else
     /// of the packet's own socket, else of its device where that can be trusted.
     pub netns: Option<NetNs>,
+    /// The socket that the packet was for, or came from. The eBPF backend alone tells it;
+    /// [`Builder::sockets`](crate::Builder::sockets).
+    pub socket: Option<Socket>,
+    /// What the kernel notes of the packet besides its bytes. The eBPF backend alone tells it;
+    /// [`Builder::metadata`](crate::Builder::metadata).
+    pub metadata: Option<Metadata>,
+    /// The kernel's call stack, if [`Builder::stacks`](crate::Builder::stacks) asks for it: return addresses, the
+    /// innermost first, beginning with the [`location`](Self::location) where the stack has it.
+    /// [`Monitor::symbolize`](crate::Monitor::symbolize) gives their functions. The eBPF backend alone tells it.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "serialize::addresses"))]
+    pub stack: Vec<u64>,
     /// CPU that dropped the packet.
     pub cpu: Option<u32>,
     /// Process (thread group) that the CPU was running. Drops mostly happen in interrupts, so
@@ -87,6 +110,20 @@ pub struct DropEvent {
     pub lost_before: u64,
 }
 
+impl DropEvent {
+    /// The packet's headers, parsed from [`packet`](Self::packet).
+    #[must_use]
+    pub fn headers(&self) -> headers::Headers<'_> {
+        let packet = &self.packet;
+        headers::Headers::parse(
+            &packet.bytes,
+            packet.layer,
+            packet.network_offset,
+            self.protocol,
+        )
+    }
+}
+
 /// The place in the kernel that dropped a packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -98,13 +135,42 @@ pub struct Location {
     pub symbol: Option<Arc<Symbol>>,
 }
 
-/// A network namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A network namespace. `Display` is its name, or else the inode number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NetNs {
-    /// Inode number, as `readlink /proc/self/ns/net` and `lsns -t net` show it.
+    /// Inode number, as `readlink /proc/self/ns/net` and `lsns -t net` show it. Numbers are used again.
     pub inode: u32,
+    /// Number that no other namespace gets until the next boot (`SO_NETNS_COOKIE`); the eBPF backend, since Linux 5.14.
+    pub cookie: Option<u64>,
+    /// Name, as `ip netns` has it (a file in `/run/netns`), where this process may see it.
+    pub name: Option<Arc<str>>,
+}
+
+impl NetNs {
+    /// A namespace of which no more is known.
+    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
+    pub(crate) fn numbered(inode: u32) -> Self {
+        Self {
+            inode,
+            cookie: None,
+            name: None,
+        }
+    }
+}
+
+/// A network device.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Device {
+    /// Index, which counts within the namespace.
+    pub index: u32,
+    /// Name.
+    pub name: Arc<str>,
+    /// Inode number of the network namespace that it is in: not always the one that the packet is in.
+    pub netns: u32,
 }
 
 /// Who dropped a packet.
@@ -144,6 +210,11 @@ pub enum BackendKind {
 }
 
 impl BackendKind {
+    /// Whether it tells of the running kernel.
+    pub(crate) fn is_of_kernel(self) -> bool {
+        matches!(self, Self::Ebpf | Self::Perf | Self::Netlink)
+    }
+
     /// `ebpf`, `perf`, `netlink`, `replay`, or the name of one from outside.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,12 +1,16 @@
 //! The packet's bytes, and what they say: addresses, ports, protocols.
 
-use crate::backend::Endpoints;
+use crate::{Error, backend::Endpoints};
 use bytes::Bytes;
 use etherparse::{
     IpNumber, Ipv6ExtensionSlice, LaxIpv4Slice, LaxIpv6Slice, LaxNetSlice, LaxSlicedPacket,
     ip_number,
 };
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 /// The first bytes of a dropped packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub struct Packet {
     pub bytes: Bytes,
     /// What the bytes begin with.
     pub layer: Layer,
+    /// Where in the bytes the network header begins, if it is known. It may be beyond their end.
+    pub network_offset: Option<usize>,
 }
 
 /// What a packet's bytes begin with.
@@ -41,7 +47,11 @@ pub enum Layer {
 
 /// `skb->protocol`: an EtherType, host byte order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(transparent)
+)]
 pub struct EtherType(pub u16);
 
 impl EtherType {
@@ -59,7 +69,11 @@ impl EtherType {
 
 /// Protocol number of what an IP packet carries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(transparent)
+)]
 pub struct IpProtocol(pub u8);
 
 impl IpProtocol {
@@ -79,7 +93,7 @@ impl IpProtocol {
     pub const UDP_LITE: Self = Self(136);
 
     /// Whether the header begins with source and destination port.
-    fn has_ports(self) -> bool {
+    pub(crate) fn has_ports(self) -> bool {
         matches!(
             self,
             Self::TCP | Self::UDP | Self::DCCP | Self::SCTP | Self::UDP_LITE
@@ -108,27 +122,14 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    /// Parses `bytes`, which begin with `layer`. Other than Ethernet, the network header is
-    /// found by `network_offset` and `protocol`. Cut and malformed headers give what is whole.
+    /// Parses `bytes`; see [`slice`].
     pub(crate) fn parse(
         bytes: &[u8],
         layer: Layer,
         network_offset: Option<usize>,
         protocol: Option<EtherType>,
     ) -> Self {
-        let from_network = |offset: usize| {
-            let protocol = etherparse::EtherType(protocol?.0);
-            Some(LaxSlicedPacket::from_ether_type(
-                protocol,
-                bytes.get(offset..)?,
-            ))
-        };
-        let sliced = match layer {
-            Layer::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok(),
-            Layer::Network => from_network(0),
-            Layer::Link => network_offset.and_then(from_network),
-            Layer::Data => None,
-        };
+        let sliced = slice(bytes, layer, network_offset, protocol);
         sliced.map_or_else(Self::default, |sliced| Self::of(&sliced))
     }
 
@@ -244,6 +245,29 @@ fn not_extension(number: IpNumber) -> Option<IpProtocol> {
     (!extension).then_some(IpProtocol(number.0))
 }
 
+/// Slices `bytes`, which begin with `layer`, into headers. Other than Ethernet, the network header is
+/// found by `network_offset` and `protocol`. Cut and malformed headers give what is whole.
+pub(crate) fn slice(
+    bytes: &[u8],
+    layer: Layer,
+    network_offset: Option<usize>,
+    protocol: Option<EtherType>,
+) -> Option<LaxSlicedPacket<'_>> {
+    let from_network = |offset: usize| {
+        let protocol = etherparse::EtherType(protocol?.0);
+        Some(LaxSlicedPacket::from_ether_type(
+            protocol,
+            bytes.get(offset..)?,
+        ))
+    };
+    match layer {
+        Layer::Ethernet => LaxSlicedPacket::from_ethernet(bytes).ok(),
+        Layer::Network => from_network(0),
+        Layer::Link => network_offset.and_then(from_network),
+        Layer::Data => None,
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.address, self.port) {
@@ -251,6 +275,27 @@ impl fmt::Display for Endpoint {
             (address, Some(port)) => write!(f, "{address}:{port}"),
             (address, None) => write!(f, "{address}"),
         }
+    }
+}
+
+/// From the text that `Display` makes.
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self {
+                address,
+                port: None,
+            });
+        }
+        let both: SocketAddr = text
+            .parse()
+            .map_err(|_| Error::invalid_data(format!("no address: `{text}`")))?;
+        Ok(Self {
+            address: both.ip(),
+            port: Some(both.port()),
+        })
     }
 }
 

@@ -28,6 +28,33 @@ pub(super) fn address<S: Serializer>(
     }
 }
 
+/// Hexadecimal text, one for each.
+pub(super) fn addresses<S: Serializer>(
+    addresses: &[u64],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(addresses.iter().map(|address| format!("{address:#x}")))
+}
+
+/// An address as hexadecimal text, in both directions.
+pub(super) mod hex {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(crate) fn serialize<S: Serializer>(
+        address: &u64,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{address:#x}"))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let hex = text.strip_prefix("0x");
+        hex.and_then(|hex| u64::from_str_radix(hex, 16).ok())
+            .ok_or_else(|| D::Error::custom(format_args!("no hexadecimal number: `{text}`")))
+    }
+}
+
 /// Hexadecimal text.
 pub(super) fn bytes<S: Serializer>(
     bytes: &Option<Bytes>,
@@ -83,10 +110,19 @@ impl Serialize for Endpoint {
     }
 }
 
+/// As [`Display`](fmt::Display) writes it.
+impl<'de> serde::Deserialize<'de> for Endpoint {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl Serialize for Packet {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Packet", 2)?;
+        let mut fields = serializer.serialize_struct("Packet", 3)?;
         fields.serialize_field("layer", &self.layer)?;
+        fields.serialize_field("network_offset", &self.network_offset)?;
         fields.serialize_field("bytes", &Hex(&self.bytes))?;
         fields.end()
     }

@@ -9,7 +9,7 @@ use crate::{
 use std::cell::RefCell;
 
 /// More than an event's line has besides its texts: numbers, addresses, punctuation.
-const MAX_LINE: usize = 600;
+const MAX_LINE: usize = 800;
 /// A control character is shown as `\u{10ffff}` at the longest.
 const MAX_ESCAPE: usize = 10;
 
@@ -41,6 +41,9 @@ fn check(event: &DropEvent, record: &Record<'_>) {
     assert_eq!(event.packet.layer, record.layer);
     assert_eq!(event.location.address, record.location);
     assert_eq!(event.length, record.original_length);
+    assert_eq!((event.iif, event.socket), (record.iif, record.socket));
+    assert_eq!(event.metadata, record.metadata);
+    assert_eq!(event.stack, record.stack);
     assert_eq!(event.reason.is_some(), record.reason.is_some());
     let name = event.reason.as_ref().and_then(|reason| reason.name());
     match record.reason {
@@ -75,6 +78,7 @@ fn texts(event: &DropEvent) -> usize {
         symbol.and_then(|symbol| symbol.module.as_ref()),
         event.ifname.as_ref(),
         event.comm.as_ref(),
+        event.netns.as_ref().and_then(|netns| netns.name.as_ref()),
         trap,
         group,
     ];

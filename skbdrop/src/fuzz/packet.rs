@@ -35,6 +35,29 @@ pub fn packet(data: &[u8]) {
     if let (Layer::Network, None) = (layer, protocol) {
         assert_eq!(ends, (None, None, None));
     }
+    agrees(
+        &crate::headers::Headers::parse(bytes, layer, offset, protocol),
+        &headers,
+    );
+}
+
+/// All headers say of addresses and ports what these few say, and have a line.
+fn agrees(all: &crate::headers::Headers<'_>, few: &Headers) {
+    let addresses = all.network.and_then(|network| network.addresses());
+    let ends = few.src.zip(few.dst);
+    assert_eq!(addresses, ends.map(|(src, dst)| (src.address, dst.address)));
+    let ports = all.transport.and_then(|transport| transport.ports());
+    let known = ends.and_then(|(src, dst)| src.port.zip(dst.port));
+    assert_eq!(ports, known);
+    let line = all.to_string();
+    assert!(!line.chars().any(char::is_control), "{line:?}");
+    let mut inner = all.tunnel.and_then(|tunnel| tunnel.inner());
+    let mut depth = 0;
+    while let Some(headers) = inner {
+        depth += 1;
+        assert!(depth < 20, "packets in packets do not end");
+        inner = headers.tunnel.and_then(|tunnel| tunnel.inner());
+    }
 }
 
 /// Whether the address, and the port if it has one, are among the bytes.

@@ -2,9 +2,10 @@
 
 use crate::{
     Error, Result,
+    backend::Settings,
     btf::{Argument, DropTypes},
 };
-use skbdrop_ebpf::{ABSENT, Config};
+use skbdrop_ebpf::{ABSENT, Config, MAX_FRAMES, Metadata, Record, Socket, Stack};
 
 /// Records of a CPU between two looks at how full the ring is, at most.
 const CHECK_EVERY: u32 = 32;
@@ -30,6 +31,67 @@ impl Pacing {
     }
 }
 
+/// What is written of each drop. The default is for a program that writes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Bytes of the packet.
+    snap_len: u32,
+    metadata: bool,
+    socket: bool,
+    /// Frames of the call stack; none of it if 0.
+    stack_frames: u32,
+}
+
+/// Where each part of a record is, in bytes from its start; [`ABSENT`] for what is not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) size: u32,
+    metadata: u32,
+    socket: u32,
+    stack: u32,
+    packet: u32,
+}
+
+impl Extent {
+    /// What the settings ask for.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            snap_len: settings.snap_len,
+            metadata: settings.metadata,
+            socket: settings.sockets,
+            stack_frames: if settings.stacks { MAX_FRAMES } else { 0 },
+        }
+    }
+
+    /// The same but for the packet's bytes, and what else takes a helper to read.
+    pub(super) fn without_packet(self) -> Self {
+        Self {
+            snap_len: 0,
+            ..self
+        }
+    }
+
+    pub(super) fn layout(self) -> Layout {
+        let mut size = Record::SIZE as u32;
+        let mut part = |wanted: bool, len: usize| {
+            let at = size;
+            if !wanted {
+                return ABSENT;
+            }
+            size += len as u32;
+            at
+        };
+        let stack = size_of::<Stack>() + self.stack_frames as usize * size_of::<u64>();
+        Layout {
+            metadata: part(self.metadata, size_of::<Metadata>()),
+            socket: part(self.socket, size_of::<Socket>()),
+            stack: part(self.stack_frames != 0, stack),
+            packet: part(true, self.snap_len as usize),
+            size,
+        }
+    }
+}
+
 /// What the program has to know about the kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KernelConfig {
@@ -41,7 +103,7 @@ pub(super) struct KernelConfig {
 impl KernelConfig {
     /// Looks up every argument and member that the program may read; what the kernel does
     /// not have stays absent and the program leaves it out.
-    pub(super) fn new(types: &DropTypes, snap_len: u32, pacing: Pacing) -> Result<Self> {
+    pub(super) fn new(types: &DropTypes, wanted: Extent, pacing: Pacing) -> Result<Self> {
         let (Some(arguments), Some(tracepoint_id)) = (types.arguments()?, types.tracepoint_id())
         else {
             return Err(Error::not_supported(
@@ -62,11 +124,25 @@ impl KernelConfig {
             Ok::<_, Error>(types.offset(structure, path)?.unwrap_or(ABSENT))
         };
         let skb = |name| member("sk_buff", &[name]);
+        let bits = |name| {
+            let bits = types.bits("sk_buff", &[name])?;
+            Ok::<_, Error>(bits.map_or((ABSENT, ABSENT), |bits| (bits.at, bits.width)))
+        };
+        let common = |name| member("sock", &["__sk_common", name]);
+        let layout = wanted.layout();
+        let (skb_ip_summed, skb_ip_summed_width) = bits("ip_summed")?;
+        let (skb_pkt_type, skb_pkt_type_width) = bits("pkt_type")?;
         let config = Config {
             fill_mark: pacing.fill_mark,
             check_every: pacing.check_every,
             count_by: 0,
-            snap_len,
+            size: layout.size,
+            metadata_at: layout.metadata,
+            socket_at: layout.socket,
+            stack_at: layout.stack,
+            stack_frames: wanted.stack_frames,
+            packet_at: layout.packet,
+            snap_len: wanted.snap_len,
             arg_location: argument(Argument::Location),
             arg_reason: argument(Argument::Reason),
             arg_rx_sk: argument(Argument::Socket),
@@ -85,6 +161,37 @@ impl KernelConfig {
             dev_net: member("net_device", &["nd_net", "net"])?,
             sk_net: member("sock", &["__sk_common", "skc_net", "net"])?,
             net_inum: member("net", &["ns", "inum"])?,
+            net_cookie: member("net", &["net_cookie"])?,
+            skb_mark: skb("mark")?,
+            skb_hash: skb("hash")?,
+            skb_priority: skb("priority")?,
+            skb_queue_mapping: skb("queue_mapping")?,
+            skb_vlan_tci: skb("vlan_tci")?,
+            skb_vlan_proto: skb("vlan_proto")?,
+            skb_vlan_present: bits("vlan_present")?.0,
+            skb_ip_summed,
+            skb_ip_summed_width,
+            skb_pkt_type,
+            skb_pkt_type_width,
+            skb_end: skb("end")?,
+            shinfo_gso_size: member("skb_shared_info", &["gso_size"])?,
+            shinfo_gso_segs: member("skb_shared_info", &["gso_segs"])?,
+            shinfo_gso_type: member("skb_shared_info", &["gso_type"])?,
+            sk_family: common("skc_family")?,
+            sk_state: common("skc_state")?,
+            sk_cookie: common("skc_cookie")?,
+            sk_num: common("skc_num")?,
+            sk_dport: common("skc_dport")?,
+            sk_rcv_saddr: common("skc_rcv_saddr")?,
+            sk_daddr: common("skc_daddr")?,
+            sk_v6_rcv_saddr: common("skc_v6_rcv_saddr")?,
+            sk_v6_daddr: common("skc_v6_daddr")?,
+            sk_protocol: member("sock", &["sk_protocol"])?,
+            sk_type: member("sock", &["sk_type"])?,
+            sk_uid: member("sock", &["sk_uid"])?,
+            sk_cgroup: member("sock", &["sk_cgrp_data", "cgroup"])?,
+            cgroup_kn: member("cgroup", &["kn"])?,
+            kn_id: member("kernfs_node", &["id"])?,
         };
         Ok(Self {
             config,
@@ -96,6 +203,27 @@ impl KernelConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_follow_one_another() {
+        let least = Extent::default().layout();
+        assert_eq!((least.size, least.packet), (120, 120));
+        assert_eq!(
+            (least.metadata, least.socket, least.stack),
+            (ABSENT, ABSENT, ABSENT)
+        );
+        let all = Extent {
+            snap_len: 96,
+            metadata: true,
+            socket: true,
+            stack_frames: MAX_FRAMES,
+        };
+        let all = all.layout();
+        assert_eq!((all.metadata, all.socket), (120, 120 + 48));
+        assert_eq!(all.stack, all.socket + 80);
+        assert_eq!(all.packet, all.stack + 8 + 8 * MAX_FRAMES);
+        assert_eq!(all.size, all.packet + 96);
+    }
 
     #[test]
     fn the_ring_is_looked_at_before_it_can_be_full() {

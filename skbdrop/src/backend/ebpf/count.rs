@@ -1,7 +1,7 @@
 //! The program that counts, attached, and its counts.
 
 use super::{
-    config::{KernelConfig, Pacing},
+    config::{Extent, KernelConfig, Pacing},
     cpus::Cpus,
     load::{Loaded, Wanted, possible_cpus},
     object,
@@ -33,7 +33,8 @@ impl EbpfCounts {
     /// Loads and attaches the program, with room for so many kinds of drops; what makes a kind are bits of
     /// [`by`](super::by).
     pub(crate) fn open(settings: &Settings, by: u32, kinds: u32) -> Result<Self> {
-        let mut kernel = KernelConfig::new(settings.types()?, 0, Pacing::default())?;
+        let mut kernel =
+            KernelConfig::new(settings.types()?, Extent::default(), Pacing::default())?;
         kernel.config.count_by = by;
         let possible_cpus = possible_cpus()?;
         let mut loaded = Loaded::new(

@@ -3,6 +3,7 @@
 use crate::{
     Error, Layer, Result,
     backend::{
+        ebpf::groups::{Groups, number},
         link::link_layer,
         record::{Reason, Record as Drop, Time, until_nul},
     },
@@ -23,12 +24,9 @@ pub(super) struct Decoded<'a> {
 struct Fields<'a>(&'a [u8; Record::SIZE]);
 
 macro_rules! field {
-    ($fields:expr, $field:ident: $type:ty) => {{
-        const AT: usize = offset_of!(Record, $field);
-        let mut bytes = [0; size_of::<$type>()];
-        bytes.copy_from_slice(&$fields.0[AT..AT + size_of::<$type>()]);
-        <$type>::from_ne_bytes(bytes)
-    }};
+    ($fields:expr, $field:ident: $type:ty) => {
+        number!($fields.0, Record, $field: $type)
+    };
     ($fields:expr, $field:ident) => {{
         const AT: usize = offset_of!(Record, $field);
         until_nul(&$fields.0[AT..AT + NAME_LEN])
@@ -48,6 +46,13 @@ pub(super) fn decode(item: &[u8]) -> Result<Decoded<'_>> {
     let known = field!(fields, flags: u16);
     let has = |flag: u16| known & flag != 0;
     let caplen = field!(fields, caplen: u16);
+    let came_in = has(flags::IIF) && field!(fields, iif: u32) != 0;
+    let Some((groups, rest)) = Groups::take(rest, known, came_in) else {
+        return Err(Error::invalid_data(format!(
+            "a record of the eBPF program is truncated: {} bytes hold not all that it says to have",
+            item.len()
+        )));
+    };
     let Some(packet) = rest.get(..usize::from(caplen)) else {
         return Err(Error::invalid_data(format!(
             "a record of the eBPF program claims {caplen} bytes of the packet and holds {}",
@@ -79,7 +84,20 @@ pub(super) fn decode(item: &[u8]) -> Result<Decoded<'_>> {
     record.original_length = u32::try_from(length).ok().filter(|_| has(flags::SKB));
     record.ifindex = interface.index;
     record.ifname = interface.name;
+    record.iif = interface.came_in_by;
+    record.device = interface.device;
     record.netns = interface.netns;
+    // The namespace is the device's or the socket's, whichever could be trusted, and goes by its number.
+    record.netns_cookie = match record.netns {
+        Some(netns) if has(flags::SK_NETNS) && netns == field!(fields, sk_netns: u32) => {
+            groups.sk_net_cookie
+        }
+        Some(_) => groups.dev_net_cookie,
+        None => None,
+    };
+    record.socket = groups.socket;
+    record.metadata = groups.metadata;
+    record.stack = from_location(groups.stack, record.location);
     record.cpu = Some(cpu.into());
     record.pid = Some(field!(fields, pid: u32));
     record.tid = Some(field!(fields, tid: u32));
@@ -89,6 +107,13 @@ pub(super) fn decode(item: &[u8]) -> Result<Decoded<'_>> {
         lost_on_cpu: field!(fields, lost: u32),
         cpu,
     })
+}
+
+/// The stack from the place of the drop on. Before it come the functions that free a packet, and the program's own.
+fn from_location(mut stack: Vec<u64>, location: Option<u64>) -> Vec<u64> {
+    let at = stack.iter().position(|&frame| Some(frame) == location);
+    stack.drain(..at.unwrap_or(0));
+    stack
 }
 
 /// Where the packet's headers are, as offsets from `skb->head`.
@@ -117,6 +142,8 @@ struct Interface<'a> {
     index: Option<u32>,
     name: Option<&'a [u8]>,
     netns: Option<u32>,
+    came_in_by: Option<u32>,
+    device: Option<(u32, &'a [u8], u32)>,
 }
 
 impl<'a> Interface<'a> {
@@ -150,7 +177,14 @@ impl<'a> Interface<'a> {
             (None, None) => sk_netns,
         };
         let named = came_in.or(agreed.filter(|_| iif.is_none()));
+        // What lies over the pointer elsewhere is no text behind it.
+        let device = dev.filter(|dev| {
+            let is_text = name.iter().all(u8::is_ascii_graphic);
+            came_in.is_some() || agreed.is_some() || (is_text && i32::try_from(dev.index).is_ok())
+        });
         Self {
+            came_in_by: iif,
+            device: device.map(|dev| (dev.index, name, dev.netns)),
             index: iif.or(named.map(|dev| dev.index)),
             name: named.map(|_| name),
             netns,

@@ -6,6 +6,7 @@ mod cpus;
 mod decode;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzz;
+mod groups;
 mod load;
 mod object;
 mod source;

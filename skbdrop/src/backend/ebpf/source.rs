@@ -1,7 +1,7 @@
 //! The program, attached, and the ring buffer that it writes to.
 
 use super::{
-    config::{KernelConfig, Pacing},
+    config::{Extent, KernelConfig, Pacing},
     cpus::Cpus,
     decode::decode,
     load::{Loaded, Wanted, possible_cpus},
@@ -14,7 +14,6 @@ use crate::{
     sys::bpf::{self, ProgramType},
 };
 use aya::maps::{MapData, RingBuf};
-use skbdrop_ebpf::Record;
 use std::{
     fmt, mem,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -46,11 +45,12 @@ impl EbpfSource {
     /// Loads and attaches the program. Where the kernel refuses to copy packets, as under
     /// lockdown=confidentiality, it does so without their bytes and says so.
     pub(crate) fn open(settings: &Settings) -> Result<Self> {
-        let refusal = match Self::with(settings, settings.snap_len) {
+        let wanted = Extent::of(settings);
+        let refusal = match Self::with(settings, wanted) {
             Err(e) if e.kind() == ErrorKind::NotSupported && settings.snap_len > 0 => e,
             opened => return opened,
         };
-        match Self::with(settings, 0) {
+        match Self::with(settings, wanted.without_packet()) {
             Ok(mut source) => {
                 let lacking = "no bytes of packets, so no addresses: the kernel refuses to copy them \
                     (under lockdown=confidentiality it does)";
@@ -62,13 +62,13 @@ impl EbpfSource {
         }
     }
 
-    fn with(settings: &Settings, snap_len: u32) -> Result<Self> {
+    fn with(settings: &Settings, wanted: Extent) -> Result<Self> {
         let cpus = possible_cpus()?;
-        let record = Record::SIZE + snap_len as usize + RING_HEADER_LEN;
+        let record = wanted.layout().size as usize + RING_HEADER_LEN;
         let least = (MIN_RECORDS * record).next_power_of_two() as u32;
         let size = settings.buffer_size.max(least);
         let pacing = Pacing::new(size, settings.wakeup_fill, record as u32, cpus);
-        let kernel = KernelConfig::new(settings.types()?, snap_len, pacing)?;
+        let kernel = KernelConfig::new(settings.types()?, wanted, pacing)?;
         let mut loaded = Loaded::new(
             &kernel,
             Wanted {

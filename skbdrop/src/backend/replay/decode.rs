@@ -2,7 +2,7 @@
 
 use super::{FORMAT, VERSION};
 use crate::{
-    BackendKind, Layer,
+    BackendKind, Endpoint, Layer, Metadata, Socket,
     backend::record::{Reason, Record, SymbolText, Time, Trap},
 };
 use serde::Deserialize;
@@ -72,7 +72,12 @@ struct RawEvent {
     packet: RawPacket,
     ifindex: Option<u32>,
     ifname: Option<String>,
+    iif: Option<u32>,
+    device: Option<RawDevice>,
     netns: Option<RawNetNs>,
+    socket: Option<Socket>,
+    metadata: Option<Metadata>,
+    stack: Vec<String>,
     cpu: Option<u32>,
     pid: Option<u32>,
     tid: Option<u32>,
@@ -107,12 +112,22 @@ struct RawLocation {
 #[serde(default)]
 struct RawPacket {
     layer: Option<Layer>,
+    network_offset: Option<usize>,
     bytes: String,
 }
 
 #[derive(Debug, Deserialize)]
 struct RawNetNs {
     inode: u32,
+    cookie: Option<u64>,
+    name: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawDevice {
+    index: u32,
+    name: String,
+    netns: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,6 +147,7 @@ pub(super) struct Event {
     rx_sk_address: Option<u64>,
     src: Option<(IpAddr, Option<u16>)>,
     dst: Option<(IpAddr, Option<u16>)>,
+    stack: Vec<u64>,
     packet: Vec<u8>,
     cookie: Option<Vec<u8>>,
 }
@@ -157,6 +173,11 @@ impl RawEvent {
             rx_sk_address: address("rx_sk_address", &self.rx_sk_address)?,
             src: endpoint("src", &self.src)?,
             dst: endpoint("dst", &self.dst)?,
+            stack: self
+                .stack
+                .iter()
+                .map(|text| hexadecimal("stack", text))
+                .collect::<Result<_, _>>()?,
             packet: bytes("packet.bytes", &self.packet.bytes)?,
             cookie: match &self.flow_action_cookie {
                 Some(text) => Some(bytes("flow_action_cookie", text)?),
@@ -194,11 +215,24 @@ impl Event {
         record.protocol = raw.protocol;
         record.packet = &self.packet;
         record.layer = raw.packet.layer.unwrap_or(Layer::Data);
+        record.network_offset = raw.packet.network_offset;
         record.endpoints = Some((self.src, self.dst, raw.transport));
         record.original_length = raw.length;
         record.ifindex = raw.ifindex;
         record.ifname = raw.ifname.as_deref().map(str::as_bytes);
-        record.netns = raw.netns.as_ref().map(|netns| netns.inode);
+        record.iif = raw.iif;
+        record.device = raw
+            .device
+            .as_ref()
+            .map(|device| (device.index, device.name.as_bytes(), device.netns));
+        if let Some(netns) = &raw.netns {
+            record.netns = Some(netns.inode);
+            record.netns_cookie = netns.cookie;
+            record.netns_name = netns.name.as_deref().map(str::as_bytes);
+        }
+        record.socket = raw.socket;
+        record.metadata = raw.metadata;
+        record.stack.clone_from(&self.stack);
         record.cpu = raw.cpu;
         record.pid = raw.pid;
         record.tid = raw.tid;
@@ -223,25 +257,23 @@ impl Event {
 }
 
 fn address(key: &str, text: &Option<String>) -> Result<Option<u64>, String> {
-    let Some(text) = text else { return Ok(None) };
-    let hex = text
-        .strip_prefix("0x")
-        .and_then(|hex| u64::from_str_radix(hex, 16).ok());
-    hex.map(Some)
+    text.as_deref()
+        .map(|text| hexadecimal(key, text))
+        .transpose()
+}
+
+fn hexadecimal(key: &str, text: &str) -> Result<u64, String> {
+    text.strip_prefix("0x")
+        .and_then(|hex| u64::from_str_radix(hex, 16).ok())
         .ok_or_else(|| format!("`{key}` is no hexadecimal number: `{text}`"))
 }
 
 fn endpoint(key: &str, text: &Option<String>) -> Result<Option<(IpAddr, Option<u16>)>, String> {
     let Some(text) = text else { return Ok(None) };
-    let alone = text.parse::<IpAddr>().map(|address| (address, None));
-    let with_port = || {
-        text.parse::<std::net::SocketAddr>()
-            .map(|both| (both.ip(), Some(both.port())))
-    };
-    alone
-        .or_else(|_| with_port())
-        .map(Some)
-        .map_err(|_| format!("`{key}` is no address: `{text}`"))
+    let endpoint: Endpoint = text
+        .parse()
+        .map_err(|_| format!("`{key}` is no address: `{text}`"))?;
+    Ok(Some((endpoint.address, endpoint.port)))
 }
 
 fn bytes(key: &str, text: &str) -> Result<Vec<u8>, String> {

@@ -1,0 +1,134 @@
+//! What the skb says of itself besides its packet.
+
+use crate::program::{
+    config,
+    memory::{Memory, Probe},
+    skb::load,
+};
+use core::ptr;
+use skbdrop_ebpf::{ABSENT, MAX_BITS, Metadata, known};
+
+/// Writes the group. Where helpers may not read memory, GSO is left out, which is not in the
+/// skb itself.
+///
+/// # Safety
+///
+/// `out` points to a writable group.
+#[inline(always)]
+pub(crate) unsafe fn fill<M: Memory>(
+    skb: *const u8,
+    dev: *const u8,
+    rx_sk: *const u8,
+    out: *mut Metadata,
+    may_read: bool,
+) {
+    let mut have = 0;
+    macro_rules! set {
+        ($field:ident, $value:expr) => {{
+            let value = $value;
+            // SAFETY: `out` is valid for a whole group, as the caller promises.
+            unsafe { (&raw mut (*out).$field).write(value) }
+        }};
+    }
+    macro_rules! copy {
+        ($field:ident: $ty:ty, $offset:ident, $known:ident) => {{
+            if config!($offset) != ABSENT {
+                have |= known::$known;
+            }
+            set!($field, load!(M, skb, $offset, 0 as $ty));
+        }};
+    }
+    copy!(mark: u32, skb_mark, MARK);
+    copy!(hash: u32, skb_hash, HASH);
+    copy!(priority: u32, skb_priority, PRIORITY);
+    copy!(queue_mapping: u16, skb_queue_mapping, QUEUE_MAPPING);
+    if config!(skb_ip_summed) != ABSENT {
+        have |= known::IP_SUMMED;
+    }
+    set!(
+        ip_summed,
+        bits::<M>(skb, config!(skb_ip_summed), config!(skb_ip_summed_width))
+    );
+    if config!(skb_pkt_type) != ABSENT {
+        have |= known::PKT_TYPE;
+    }
+    set!(
+        pkt_type,
+        bits::<M>(skb, config!(skb_pkt_type), config!(skb_pkt_type_width))
+    );
+
+    let vlan_proto: u16 = load!(M, skb, skb_vlan_proto, 0);
+    set!(vlan_proto, vlan_proto);
+    set!(vlan_tci, load!(M, skb, skb_vlan_tci, 0u16));
+    // Without a bit of its own the tag is there if its protocol is.
+    let tagged = match config!(skb_vlan_present) {
+        ABSENT => vlan_proto != 0,
+        at => bits::<M>(skb, at, 1) != 0,
+    };
+    if tagged && config!(skb_vlan_tci) != ABSENT && config!(skb_vlan_proto) != ABSENT {
+        have |= known::VLAN;
+    }
+
+    let mut dev_net_cookie = 0;
+    if !dev.is_null() && config!(dev_net) != ABSENT {
+        dev_net_cookie = cookie::<M>(dev, config!(dev_net));
+    }
+    set!(dev_net_cookie, dev_net_cookie);
+    let mut sk_net_cookie = 0;
+    if config!(sk_net) != ABSENT {
+        if !rx_sk.is_null() {
+            sk_net_cookie = cookie::<M>(rx_sk, config!(sk_net));
+        } else {
+            let sk: *const u8 = load!(M, skb, skb_sk, ptr::null());
+            if !sk.is_null() {
+                sk_net_cookie = cookie::<M>(sk, config!(sk_net));
+            }
+        }
+    }
+    set!(sk_net_cookie, sk_net_cookie);
+
+    let mut gso_size = 0u16;
+    let mut gso_segs = 0u16;
+    let mut gso_type = 0u32;
+    if may_read
+        && config!(skb_end) != ABSENT
+        && config!(skb_head) != ABSENT
+        && config!(shinfo_gso_size) != ABSENT
+        && config!(shinfo_gso_segs) != ABSENT
+        && config!(shinfo_gso_type) != ABSENT
+    {
+        let head = M::load::<u64>(skb, config!(skb_head));
+        let end = M::load::<u32>(skb, config!(skb_end));
+        let shinfo = (head + u64::from(end)) as *const u8;
+        gso_size = Probe::load(shinfo, config!(shinfo_gso_size));
+        if gso_size != 0 {
+            have |= known::GSO;
+            gso_segs = Probe::load(shinfo, config!(shinfo_gso_segs));
+            gso_type = Probe::load(shinfo, config!(shinfo_gso_type));
+        }
+    }
+    set!(gso_size, gso_size);
+    set!(gso_segs, gso_segs);
+    set!(gso_type, gso_type);
+    set!(known, have);
+}
+
+/// A bit field of at most [`MAX_BITS`] bits inside one byte, at `at` bits from `base`; 0 if it is absent.
+#[inline(always)]
+fn bits<M: Memory>(base: *const u8, at: u32, width: u32) -> u8 {
+    if at == ABSENT || width > MAX_BITS {
+        return 0;
+    }
+    let byte: u8 = M::load(base, at >> 3);
+    ((u32::from(byte) >> (at & 7)) & ((1 << width) - 1)) as u8
+}
+
+/// The cookie of the namespace whose `struct net *` is at `offset` of `base`; 0 if none.
+#[inline(always)]
+fn cookie<M: Memory>(base: *const u8, offset: u32) -> u64 {
+    let net = M::load::<*const u8>(base, offset);
+    if net.is_null() {
+        return 0;
+    }
+    load!(M, net, net_cookie, 0u64)
+}
