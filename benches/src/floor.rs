@@ -45,8 +45,12 @@ impl FromStr for Kind {
 }
 
 /// One of the programs, attached as long as the value lives.
-#[derive(Debug)]
-pub struct Floor(Ebpf);
+#[expect(missing_debug_implementations, reason = "aya's ring buffer has none")]
+pub struct Floor {
+    ring: RingBuf<MapData>,
+    /// Holds the program on the tracepoint.
+    _ebpf: Ebpf,
+}
 
 impl Floor {
     /// Loads and attaches it.
@@ -61,15 +65,18 @@ impl Floor {
         let program: &mut BtfTracePoint = program.try_into()?;
         program.load("kfree_skb", &Btf::from_sys_fs()?)?;
         program.attach()?;
-        Ok(Self(ebpf))
+        // Mapped once: to do so at each look would cost more than the records.
+        let ring = ebpf.take_map("FLOOR_RING").expect("the object has it");
+        Ok(Self {
+            ring: ring.try_into()?,
+            _ebpf: ebpf,
+        })
     }
 
     /// Empties the ring buffer and says how many records were in it.
     pub fn drain(&mut self) -> u64 {
-        let map = self.0.map_mut("FLOOR_RING").expect("the object has it");
-        let mut ring: RingBuf<&mut MapData> = map.try_into().expect("it is a ring buffer");
         let mut records = 0;
-        while ring.next().is_some() {
+        while self.ring.next().is_some() {
             records += 1;
         }
         records

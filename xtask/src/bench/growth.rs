@@ -4,7 +4,7 @@ use super::{
     Bench,
     contestant::Contestant,
     ground::Flood,
-    run::{Run, Running, run, untraced},
+    run::{Running, untraced},
     statistics::Summary,
 };
 use crate::Result;
@@ -64,27 +64,48 @@ pub(super) fn measure(bench: &Bench) -> Result<Growth> {
     })
 }
 
-fn at_rate(bench: &Bench, asked: Option<u64>) -> Result<AtRate> {
-    let mut running = Running::start(bench, Contestant::of_snap_length(96))?;
-    let count = match asked {
-        Some(rate) => rate * SPAN.as_secs(),
-        None => bench.options.count,
-    };
+/// What a flood took of a reader that is warm, up to when it has worked it off.
+struct Taken {
+    rate: f64,
+    cpu: f64,
+    waits: f64,
+    lost: u64,
+}
+
+fn taken(bench: &Bench, bytes: u32, flood: Flood) -> Result<Taken> {
+    let mut running = Running::start(bench, Contestant::of_snap_length(bytes))?;
     let (waits, cpu) = (running.process.waits(), running.process.cpu());
-    let rate = running.flood(Flood {
-        rate: asked,
-        ..Flood::of(count)
-    })?;
+    let rate = running.flood(flood)?;
     running.process.settle();
     let waits = running.process.waits() - waits;
     let cpu = running.process.cpu().saturating_sub(cpu);
     let left = running.end()?;
+    Ok(Taken {
+        rate,
+        cpu: cpu.as_secs_f64() * 1e6 / flood.count as f64,
+        waits: waits as f64 * 1e3 / flood.count as f64,
+        lost: left.account.lost.unwrap_or(0),
+    })
+}
+
+fn at_rate(bench: &Bench, asked: Option<u64>) -> Result<AtRate> {
+    let count = asked.map_or(bench.options.count, |rate| rate * SPAN.as_secs());
+    let flood = Flood {
+        rate: asked,
+        ..Flood::of(count)
+    };
+    let Taken {
+        rate,
+        cpu,
+        waits,
+        lost,
+    } = taken(bench, 96, flood)?;
     Ok(AtRate {
         asked,
         rate,
-        cpu: cpu.as_secs_f64() * 1e6 / count as f64,
-        waits: waits as f64 * 1e3 / count as f64,
-        lost: left.account.lost.unwrap_or(0),
+        cpu,
+        waits,
+        lost,
     })
 }
 
@@ -93,25 +114,26 @@ fn snap_lengths(bench: &Bench) -> Result<Vec<AtSnapLength>> {
         payload: PAYLOAD,
         ..Flood::of(bench.options.count / 2)
     };
-    let mut runs: Vec<Vec<(Run, f64)>> = SNAP_LENGTHS.iter().map(|_| Vec::new()).collect();
+    let mut rounds: Vec<Vec<(Taken, f64)>> = SNAP_LENGTHS.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
         let bare = untraced(bench, flood)?;
-        for (bytes, runs) in SNAP_LENGTHS.into_iter().zip(&mut runs) {
-            let run = run(bench, Contestant::of_snap_length(bytes), flood)?;
-            runs.push((run, run.rate / bare));
+        for (bytes, rounds) in SNAP_LENGTHS.into_iter().zip(&mut rounds) {
+            let taken = taken(bench, bytes, flood)?;
+            let ratio = taken.rate / bare;
+            rounds.push((taken, ratio));
         }
     }
-    let of = |runs: &[(Run, f64)], figure: fn(&(Run, f64)) -> f64| {
-        Summary::of(runs.iter().map(figure)).expect("there is a round")
+    let of = |rounds: &[(Taken, f64)], figure: fn(&(Taken, f64)) -> f64| {
+        Summary::of(rounds.iter().map(figure)).expect("there is a round")
     };
     let lengths = SNAP_LENGTHS
         .into_iter()
-        .zip(runs)
-        .map(|(bytes, runs)| AtSnapLength {
+        .zip(rounds)
+        .map(|(bytes, rounds)| AtSnapLength {
             bytes,
-            ratio: of(&runs, |(_, ratio)| *ratio),
-            cpu: of(&runs, |(run, _)| run.cpu_per_million(Duration::ZERO)),
-            lost: runs.iter().filter_map(|(run, _)| run.account.lost).sum(),
+            ratio: of(&rounds, |(_, ratio)| *ratio),
+            cpu: of(&rounds, |(taken, _)| taken.cpu),
+            lost: rounds.iter().map(|(taken, _)| taken.lost).sum(),
         });
     Ok(lengths.collect())
 }

@@ -59,7 +59,7 @@ pub(super) fn run(options: &Options, arguments: &[&str]) -> Result<ExitCode> {
     let settings = format!(
         "ROUNDS={} DROPS={} WATCHERS='{}'; . /bench/script",
         options.runs,
-        options.count / 20,
+        options.count / 15,
         watchers.join(" ")
     );
     guest.command = ["sh", "-c", &settings].map(str::to_owned).to_vec();

@@ -38,8 +38,8 @@ impl Options {
         let vm = arguments.contains(&"--vm");
         let mut options = Self {
             runs: if quick { 2 } else { 5 },
-            count: if quick { 100_000 } else { 400_000 },
-            idle: Duration::from_secs(if quick { 1 } else { 4 }),
+            count: if quick { 60_000 } else { 300_000 },
+            idle: Duration::from_secs(if quick { 1 } else { 3 }),
             latencies: if quick { 100 } else { 1000 },
             only: Vec::new(),
             vm,
@@ -97,7 +97,7 @@ mod tests {
     fn names_end_at_the_next_option() {
         let options = Options::parse(&["--only", "a", "b", "--runs", "7", "--quick"]).unwrap();
         assert_eq!(options.only, ["a", "b"]);
-        assert_eq!((options.runs, options.count), (7, 100_000));
+        assert_eq!((options.runs, options.count), (7, 60_000));
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Process {
         Ok(process)
     }
 
-    /// Time on the processor so far, of all threads that live.
+    /// Time on the processor so far, of all threads that live: what one took that has ended is not in it.
     pub(super) fn cpu(&self) -> Duration {
         let ns = self.sum("schedstat", |text| text.split(' ').next()?.parse().ok());
         Duration::from_nanos(ns)

@@ -48,7 +48,7 @@ impl Provenance {
                 .collect::<Vec<_>>()
                 .join(" "),
             processors: format!("{count} × {}", field(&cpuinfo, "model name")),
-            memory: field(&read("/proc/meminfo"), "MemTotal"),
+            memory: gigabytes(&field(&read("/proc/meminfo"), "MemTotal")),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             commit: commit.unwrap_or_else(|| "unknown".to_owned()),
             date: said("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default(),
@@ -63,4 +63,13 @@ impl Provenance {
                 .to_owned(),
         }
     }
+}
+
+/// `16000000 kB` as `16.4 GB`, and anything else as it is.
+fn gigabytes(kib: &str) -> String {
+    let number = kib.trim_end_matches(" kB").parse::<u64>();
+    number.map_or_else(
+        |_| kib.to_owned(),
+        |kib| format!("{:.1} GB of memory", kib as f64 * 1024.0 / 1e9),
+    )
 }

@@ -70,6 +70,13 @@ impl Report {
     }
 }
 
+/// What the columns of the first tables mean.
+const EXPLANATION: &str = "\
+    They are sent as fast as can be, and rounds have each contestant in turn. *Of untraced* is the senders' rate as a part of \
+    that without a watcher in the same round. *Delivered* is of the drops that were made in all rounds; *told lost* is what \
+    the tool itself says. *CPU* is user and system time of the reader, seconds for a million drops, from after the start to \
+    the end, with what makes events of what was recorded; what the end takes without drops is not in it.";
+
 fn rates(tournament: &Tournament) -> String {
     let Tournament {
         senders,
@@ -81,13 +88,13 @@ fn rates(tournament: &Tournament) -> String {
         1 => "One sender".to_owned(),
         _ => format!("{senders} senders"),
     };
+    let explanation = match senders {
+        1 => EXPLANATION,
+        _ => "As above, of all senders together.",
+    };
     let mut text = format!(
         "\n## {title}\n\n\
-         Each run is a flood of {count} drops, as fast as they can be sent; rounds have each contestant in turn. \
-         *Of untraced* is the senders' rate as a part of that without a watcher in the same round. *Delivered* is of the drops \
-         that were made in all rounds; *told lost* is what the tool itself says. *CPU* is user and system time of the reader, \
-         seconds for a million drops, from after the start to the end, with what makes events of what was recorded; what the \
-         end takes without drops is not in it.\n\n\
+         Floods of {count} drops. {explanation}\n\n\
          | | thousand drops/s | of untraced | delivered | told lost | CPU |\n\
          | --- | --- | --- | --- | --- | --- |\n\
          | nobody watches | {} | 1 | – | – | – |\n",
