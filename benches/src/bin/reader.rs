@@ -25,7 +25,7 @@ async fn main() -> Result {
     let mut matched = 0;
     let count = |event: &DropEvent| {
         let named = event.reason.as_ref().and_then(|reason| reason.name()) == Some("NO_SOCKET");
-        let there = match (options.netns, event.netns) {
+        let there = match (options.netns, &event.netns) {
             (Some(wanted), Some(netns)) => netns.inode == wanted,
             // Not every backend knows the namespace.
             _ => true,
