@@ -109,7 +109,9 @@ fn sample(line: &str, watcher: &str) -> Option<Sample> {
     let figures = line.strip_prefix('@')?.strip_prefix(watcher)?;
     let figure = |key| figure(figures, key).map(|number| number as f64);
     let (sent, seconds, made) = (figure("sent")?, figure("ns")? / 1e9, figure("made")?);
-    let (seen, lost) = (figure("seen")?, figure("lost").unwrap_or(0.0));
+    // Who saw nothing at all was not watching, and has no figures.
+    let seen = figure("seen").filter(|&seen| seen > 0.0)?;
+    let lost = figure("lost").unwrap_or(0.0);
     Some(Sample {
         rate: sent / seconds,
         // Those of the warming up come in the same parts.
@@ -169,7 +171,9 @@ fn report(
         let _ = writeln!(
             text,
             "{}",
-            row.unwrap_or_else(|| format!("| {name} | no result | | | | |"))
+            row.unwrap_or_else(|| format!(
+                "| {name} | saw none, or did not start: the guest's output says why | | | | |"
+            ))
         );
     }
     for sentence in absent {
