@@ -56,7 +56,7 @@ pub struct DropEvent {
     /// process's own.
     pub ifname: Option<Arc<str>>,
     /// `skb->skb_iif`: index of the interface that the packet came in by; `None` if it never came in. It stays what it
-    /// was when the packet is routed on.
+    /// was when the packet is routed on. The backends eBPF and netlink tell it.
     pub iif: Option<u32>,
     /// `skb->dev`: the device that the packet is at. On the way in the interface that it came in by, or
     /// one above it (a bridge, a VLAN); on the way out the one that it is to leave by. Transport protocols and queues use the

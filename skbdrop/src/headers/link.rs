@@ -56,6 +56,7 @@ pub struct VlanTag {
 
 impl VlanTag {
     /// Of the tag's 16 bits (`TCI`), host byte order.
+    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
     pub(crate) fn of_tci(protocol: Option<EtherType>, tci: u16) -> Self {
         Self {
             protocol,

@@ -154,7 +154,9 @@ fn in_port<'a>(nested: &'a [u8], record: &mut Record<'a>) -> Result<()> {
     for attribute in attributes(nested) {
         match attribute? {
             (attr::PORT_IFINDEX, value) => {
+                // The kernel tells `skb_iif`, or the device's port in hardware.
                 record.ifindex = Some(u32_of(value)?).filter(|&index| index != 0);
+                record.iif = record.ifindex;
             }
             (attr::PORT_NAME, value) => record.ifname = Some(until_nul(value)),
             _ => {}
