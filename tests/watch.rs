@@ -122,7 +122,7 @@ fn what_is_queued_at_the_end_is_shown_or_counted() {
     let program = support::example("watch");
     // A reader that is slower than the drops.
     let line = format!(
-        "{} --json --seconds 2 2>summary | (sleep 1; cat) | grep -c '\"netns\":{{\"inode\":{}}}'",
+        "{} --json --seconds 2 2>summary | (sleep 1; cat) | grep -c '\"netns\":{{\"inode\":{}[,}}]'",
         program.display(),
         netns.inode
     );
