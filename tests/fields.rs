@@ -532,6 +532,49 @@ fn what_is_not_asked_for_is_not_told() {
     assert_eq!(event.device.unwrap().index, 1);
 }
 
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn the_program_that_reads_by_a_helper_tells_the_same() {
+    let netns = NetNs::new();
+    drop_on_the_way_out(&netns);
+    let mut direct = ebpf();
+    // BTF from a file: its types need not be numbered as the kernel numbers them, which the other program must.
+    let mut by_helper = Monitor::builder()
+        .backend(Backend::Ebpf)
+        .btf_file("/sys/kernel/btf/vmlinux")
+        .build()
+        .unwrap();
+    let debug = format!("{by_helper:?}");
+    assert!(debug.contains("program_type: RawTracepoint"), "{debug}");
+    netns.run(|| {
+        for (any, here) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
+            let socket = as_user(|| UdpSocket::bind(any).unwrap());
+            set_option(&socket, libc::SO_MARK, 0x1234);
+            let _ = socket.send_to(b"blocked", (here, BLOCKED));
+            let _ = socket.send_to(b"closed", (here, CLOSED));
+        }
+    });
+    let is_here = |event: &DropEvent| {
+        let port = event.dst.and_then(|dst| dst.port);
+        port == Some(BLOCKED) || port == Some(CLOSED) && support::is_flood(event, netns.inode)
+    };
+    let told = |event: &DropEvent| {
+        (
+            (event.skb_address, event.dst, event.socket, event.metadata),
+            (event.iif, event.device.clone(), event.netns.clone()),
+        )
+    };
+    // Three: `is_flood` knows IPv4 alone.
+    let [direct, by_helper] = [&mut direct, &mut by_helper].map(|monitor| {
+        collect(monitor, 3, is_here)
+            .iter()
+            .map(told)
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(direct, by_helper);
+    assert!(direct.iter().any(|((_, _, socket, _), _)| socket.is_some()));
+}
+
 /// The committed table.
 const TABLE: &str = include_str!("../docs/fields.md");
 
