@@ -69,8 +69,7 @@ fn with_mounts(prepare: &str, what: &str) -> String {
 }
 
 /// In a mount namespace of its own.
-const UNMOUNT_TRACEFS: &str =
-    "while umount -q -t tracefs -a; do grep -q ' - tracefs ' /proc/self/mountinfo || break; done";
+const UNMOUNT_TRACEFS: &str = "while m=$(awk '/ - tracefs /{print $5}' /proc/self/mountinfo | tail -n 1); [ -n \"$m\" ]; do umount \"$m\" || exit; done";
 
 #[track_caller]
 fn assert_says(text: &str, kind: ErrorKind, parts: &[&str]) {
