@@ -244,12 +244,19 @@ fn attach(object: &Object, ty: ProgramType, name: &str) -> Result<(OwnedFd, Owne
     let load = |log: &mut [u8]| {
         bpf::program_load(ty, &c_name, &function.instructions, &object.license, log)
     };
-    let program = load(&mut []).map_err(|e| {
-        // EACCES is the verifier's, for a program that it does not like.
-        if e.raw_os_error() == Some(libc::EPERM) {
+    // EACCES is the verifier's, for a program that it does not like.
+    let is_denied = |e: &io::Error| e.raw_os_error() == Some(libc::EPERM);
+    let loaded = load(&mut []).or_else(|e| {
+        // Programs are charged like maps, and the maps are charged already.
+        let raised = is_denied(&e).then(|| with_memlock_raised(|| load(&mut []).ok()));
+        raised.flatten().ok_or(e)
+    });
+    let program = loaded.map_err(|e| {
+        if is_denied(&e) {
             return Error::io(
                 format!(
-                    "cannot load the eBPF program `{name}` (needs CAP_BPF and CAP_PERFMON, or root)"
+                    "cannot load the eBPF program `{name}` (needs CAP_BPF and CAP_PERFMON, or root; before \
+                     Linux 5.11 also room in RLIMIT_MEMLOCK)"
                 ),
                 e,
             );
