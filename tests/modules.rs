@@ -64,6 +64,17 @@ fn take_named(monitor: &mut Monitor, count: usize) {
     println!("{}: {}", monitor.backend().name(), events[0]);
 }
 
+/// Makes drops that wait in the queues and are read when nothing in the kernel tells their names any more.
+fn take_named_when_gone(lane: Lane, monitors: &mut [Monitor]) {
+    let waiting = 5;
+    lane.send(waiting);
+    drop(lane);
+    unload("openvswitch");
+    for monitor in monitors {
+        take_named(monitor, waiting);
+    }
+}
+
 fn subsystem(reason: &DropReason) -> Option<&str> {
     reason.subsystem()?.name.as_deref()
 }
@@ -78,14 +89,7 @@ fn a_module_that_comes_after_the_start_is_named_also_when_it_is_gone() {
     for monitor in &mut monitors {
         take_named(monitor, 1);
     }
-    // These wait in the queues, and are read when nothing in the kernel tells their names any more.
-    let waiting = 5;
-    lane.send(waiting);
-    drop(lane);
-    unload("openvswitch");
-    for monitor in &mut monitors {
-        take_named(monitor, waiting);
-    }
+    take_named_when_gone(lane, &mut monitors);
 }
 
 #[test]
@@ -100,13 +104,7 @@ fn a_module_that_goes_before_its_first_drop_is_read_is_named_by_a_resolver_that_
         builder.resolver(resolver).build().unwrap()
     };
     let mut monitors: Vec<Monitor> = backends().iter().map(with_modules).collect();
-    let waiting = 5;
-    lane.send(waiting);
-    drop(lane);
-    unload("openvswitch");
-    for monitor in &mut monitors {
-        take_named(monitor, waiting);
-    }
+    take_named_when_gone(lane, &mut monitors);
 }
 
 /// How often each reason was given.

@@ -44,38 +44,8 @@ const MATRIX: [Boot; 9] = [
             VMLINUZ,
         ],
     ),
-    boot(
-        "6.12",
-        &[
-            AGREE,
-            OPENVSWITCH,
-            CONTRACT,
-            WAKE,
-            COUNTERS,
-            LIVE,
-            FIELDS,
-            CAPABILITIES,
-            NETLINK,
-            RESOLVE,
-            VMLINUZ,
-        ],
-    ),
-    boot(
-        "newest",
-        &[
-            AGREE,
-            OPENVSWITCH,
-            CONTRACT,
-            WAKE,
-            COUNTERS,
-            LIVE,
-            FIELDS,
-            CAPABILITIES,
-            NETLINK,
-            RESOLVE,
-            VMLINUZ,
-        ],
-    ),
+    boot("6.12", &WITH_SUBSYSTEMS),
+    boot("newest", &WITH_SUBSYSTEMS),
     // Debian's next release: none of what it says is recorded here.
     Boot {
         modules: &[],
@@ -93,6 +63,21 @@ const MATRIX: [Boot; 9] = [
     // Wireless is in these alone.
     subsystems("6.12-generic", &SUBSYSTEMS_6_12),
     subsystems("newest-generic", &SUBSYSTEMS),
+];
+
+/// What runs on kernels whose modules have reasons of their own.
+const WITH_SUBSYSTEMS: [Run; 11] = [
+    AGREE,
+    OPENVSWITCH,
+    CONTRACT,
+    WAKE,
+    COUNTERS,
+    LIVE,
+    FIELDS,
+    CAPABILITIES,
+    NETLINK,
+    RESOLVE,
+    VMLINUZ,
 ];
 
 const fn subsystems(kernel: &'static str, modules: &'static [&'static str]) -> Boot {

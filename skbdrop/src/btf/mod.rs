@@ -68,12 +68,12 @@ pub(crate) fn new_module_enums(
     };
     let files = entries.filter_map(|entry| {
         let entry = entry.ok()?;
-        // Whatever else is there may have no end.
-        let is_file = fs::metadata(entry.path()).is_ok_and(|it| it.is_file());
-        is_file.then(|| (entry.file_name(), entry.ino()))
+        Some((entry.file_name(), entry.ino()))
     });
+    // Whatever else is there may have no end.
+    let is_file = |name: &OsString| fs::metadata(folder.join(name)).is_ok_and(|it| it.is_file());
     let new: Vec<_> = files
-        .filter(|file| file.0 != "vmlinux" && !seen.0.contains(file))
+        .filter(|file| file.0 != "vmlinux" && !seen.0.contains(file) && is_file(&file.0))
         .collect();
     if new.is_empty() {
         return Vec::new();

@@ -154,17 +154,11 @@ fn create_maps(
 
 fn create_map(map: &aya_obj::Map, name: &str) -> Result<MapData> {
     let create = || MapData::create(map.clone(), name, None);
-    let error = match create() {
+    let is_denied = |e: &_| os_error(e) == Some(io::ErrorKind::PermissionDenied);
+    let error = match charged(create, is_denied) {
         Ok(created) => return Ok(created),
         Err(error) => error,
     };
-    // Kernels before 5.11 charge maps to RLIMIT_MEMLOCK when they are made. To raise it takes
-    // CAP_SYS_RESOURCE; without it the first error stands.
-    if os_error(&error) == Some(io::ErrorKind::PermissionDenied)
-        && let Some(created) = with_memlock_raised(|| create().ok())
-    {
-        return Ok(created);
-    }
     let kind = os_error(&error).unwrap_or(io::ErrorKind::Other);
     let remedy = match kind {
         io::ErrorKind::PermissionDenied => {
@@ -191,6 +185,18 @@ fn os_error(error: &aya::maps::MapError) -> Option<io::ErrorKind> {
         cause = error.source();
     }
     None
+}
+
+/// Does what the kernel charges to RLIMIT_MEMLOCK, as those before 5.11 do with maps and programs: where it is denied, once
+/// more without that limit. To raise it takes CAP_SYS_RESOURCE; without it the first error stands.
+fn charged<T, E>(
+    act: impl Fn() -> Result<T, E>,
+    is_denied: impl FnOnce(&E) -> bool,
+) -> Result<T, E> {
+    act().or_else(|e| {
+        let again = is_denied(&e).then(|| with_memlock_raised(|| act().ok()));
+        again.flatten().ok_or(e)
+    })
 }
 
 /// Runs `act` without a limit of locked memory, if that can be had; puts the limit back.
@@ -246,12 +252,7 @@ fn attach(object: &Object, ty: ProgramType, name: &str) -> Result<(OwnedFd, Owne
     };
     // EACCES is the verifier's, for a program that it does not like.
     let is_denied = |e: &io::Error| e.raw_os_error() == Some(libc::EPERM);
-    let loaded = load(&mut []).or_else(|e| {
-        // Programs are charged like maps, and the maps are charged already.
-        let raised = is_denied(&e).then(|| with_memlock_raised(|| load(&mut []).ok()));
-        raised.flatten().ok_or(e)
-    });
-    let program = loaded.map_err(|e| {
+    let program = charged(|| load(&mut []), is_denied).map_err(|e| {
         if is_denied(&e) {
             return Error::io(
                 format!(
