@@ -32,7 +32,7 @@ impl Source for Reports {
         self.socket.as_fd()
     }
 
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> Result<Read> {
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Record<'_>)) -> Result<Read> {
         let mut read = Read::default();
         let mut buffer = [0; 64];
         while read.taken < max {
@@ -53,7 +53,7 @@ impl Source for Reports {
             let mut record = Record::new(Time::Wall(now.as_nanos() as u64));
             record.reason = Some(Reason::Name(reason));
             record.ifname = Some(interface.as_bytes());
-            sink(record);
+            sink(&record);
         }
         Ok(read)
     }

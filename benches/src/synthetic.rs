@@ -63,7 +63,7 @@ impl Source for Synthetic {
         self.readable.as_fd()
     }
 
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> skbdrop::Result<Read> {
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Record<'_>)) -> skbdrop::Result<Read> {
         for _ in 0..max {
             let place = self.places[self.made as usize % self.places.len()];
             self.made += 1;
@@ -83,7 +83,7 @@ impl Source for Synthetic {
             record.pid = Some(1);
             record.tid = Some(1);
             record.comm = Some(b"synthetic");
-            sink(record);
+            sink(&record);
         }
         Ok(Read {
             taken: max,

@@ -28,6 +28,8 @@ pub(crate) struct GivenNames {
     read: Option<Instant>,
     is_due: bool,
     namespaces: HashMap<u32, Arc<str>>,
+    /// The last that was asked for: drops come many in one namespace.
+    last: Option<(u32, Option<Arc<str>>)>,
     /// Inode number of the own namespace.
     own: Option<u32>,
     interfaces: HashMap<u32, Option<Arc<str>>>,
@@ -44,6 +46,7 @@ impl GivenNames {
             read: None,
             is_due: true,
             namespaces: HashMap::new(),
+            last: None,
             own: None,
             interfaces: HashMap::new(),
         }
@@ -57,7 +60,14 @@ impl GivenNames {
     /// The name under which `ip netns` knows the namespace; `None` if it has none, or this process may not see it.
     pub(crate) fn namespace(&mut self, inode: u32) -> Option<Arc<str>> {
         self.refresh();
-        self.namespaces.get(&inode).cloned()
+        if let Some((last, name)) = &self.last
+            && *last == inode
+        {
+            return name.clone();
+        }
+        let name = self.namespaces.get(&inode).cloned();
+        self.last = Some((inode, name.clone()));
+        name
     }
 
     /// The name of an interface, if the namespace is this process's own.
@@ -80,6 +90,7 @@ impl GivenNames {
         self.read = Some(Instant::now());
         self.interfaces.clear();
         self.namespaces.clear();
+        self.last = None;
         let Ok(own) = stat(OWN) else {
             self.own = None;
             return;

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// Events decoded at a time, so the most that a monitor holds besides the kernel's buffer.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 /// What [`Monitor::next_batch`] hands out at most: a flood does not end.
 const MAX_BATCH: usize = 1 << 16;
 /// What one record can hold of a packet.
@@ -209,6 +209,7 @@ impl Monitor {
     }
 
     /// An event that is there already. Notes the end: of the source, and by an error.
+    #[inline(always)]
     pub(crate) fn try_next(&mut self) -> Result<Option<DropEvent>> {
         if let Some(e) = self.failure.take() {
             return Err(e);

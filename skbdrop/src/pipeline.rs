@@ -71,7 +71,7 @@ impl Pipeline {
         self.given.begin_batch();
     }
 
-    pub(crate) fn event(&mut self, record: Record<'_>, backend: BackendKind) -> DropEvent {
+    pub(crate) fn event(&mut self, record: &Record<'_>, backend: BackendKind) -> DropEvent {
         let protocol = record.protocol.map(EtherType);
         let headers = match record.endpoints {
             Some(endpoints) => Headers::told(endpoints),
@@ -134,7 +134,7 @@ impl Pipeline {
             netns,
             socket: record.socket,
             metadata: record.metadata,
-            stack: record.stack,
+            stack: record.stack.clone(),
             cpu: record.cpu,
             pid: record.pid,
             tid: record.tid,

@@ -18,6 +18,7 @@ impl Monitor {
     }
 
     /// What is there, or the end.
+    #[inline(always)]
     fn poll_now(&mut self) -> Poll<Option<Result<DropEvent>>> {
         match self.try_next() {
             Ok(Some(event)) => {

@@ -24,7 +24,7 @@
 //!     fn fd(&self) -> BorrowedFd<'_> {
 //!         self.0.as_fd()
 //!     }
-//!     fn read(&mut self, _: usize, _: &mut dyn FnMut(Record<'_>)) -> skbdrop::Result<Read> {
+//!     fn read(&mut self, _: usize, _: &mut dyn FnMut(&Record<'_>)) -> skbdrop::Result<Read> {
 //!         Ok(Read::default())
 //!     }
 //!     fn lost(&self) -> skbdrop::Result<u64> {
@@ -94,7 +94,7 @@ pub trait Source: Send + fmt::Debug {
     ///
     /// An error ends the monitor's stream. Records that cannot be decoded are not errors: they are
     /// counted in what this returns.
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> Result<Read>;
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Record<'_>)) -> Result<Read>;
 
     /// How many drops were lost since the start, whether or not a record has told it.
     ///

@@ -24,7 +24,7 @@ pub(crate) fn delivered(records: Vec<Record<'_>>, backend: BackendKind) -> Vec<D
     PIPELINE.with_borrow_mut(|pipeline| {
         pipeline.begin_batch();
         let event = |record: Record<'_>| {
-            let event = pipeline.event(record.clone(), backend);
+            let event = pipeline.event(&record, backend);
             check(&event, &record);
             event
         };

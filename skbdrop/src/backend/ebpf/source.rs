@@ -104,7 +104,7 @@ impl EbpfSource {
         &mut self,
         max: usize,
         read: &mut Read,
-        sink: &mut dyn FnMut(Drop<'_>),
+        sink: &mut dyn FnMut(&Drop<'_>),
     ) -> Result<bool> {
         while read.taken < max {
             let Some(item) = self.ring.next() else {
@@ -126,7 +126,7 @@ impl EbpfSource {
                 *seen += new;
                 decoded.record.lost_before = mem::take(&mut self.untold) + new;
             }
-            sink(decoded.record);
+            sink(&decoded.record);
         }
         Ok(false)
     }
@@ -158,7 +158,7 @@ impl Source for EbpfSource {
         self.wake.fd()
     }
 
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Drop<'_>)) -> Result<Read> {
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Drop<'_>)) -> Result<Read> {
         let mut read = Read::default();
         loop {
             let drained = self.drain(max, &mut read, sink)?;

@@ -210,7 +210,7 @@ impl Source for NetlinkSource {
         self.epoll.as_fd()
     }
 
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> Result<Read> {
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Record<'_>)) -> Result<Read> {
         self.watch()?;
         let taken = Taken {
             snap_len: self.snap_len,
@@ -222,7 +222,7 @@ impl Source for NetlinkSource {
         let mut lost_before = mem::take(&mut self.losses.untold);
         let mut hand = |mut record: Record<'_>| {
             record.lost_before = mem::take(&mut lost_before);
-            sink(record);
+            sink(&record);
         };
         while handed < max {
             let Some(counted) = self.counted.pop_front() else {

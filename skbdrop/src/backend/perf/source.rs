@@ -116,7 +116,7 @@ impl Source for PerfSource {
         self.epoll.as_fd()
     }
 
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> Result<Read> {
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Record<'_>)) -> Result<Read> {
         let mut read = Read::default();
         while read.taken < max {
             let Some(told) = self.ready.pop_front() else {
@@ -129,7 +129,7 @@ impl Source for PerfSource {
             read.taken += 1;
             let mut record = told.sample.record();
             record.lost_before = told.lost_before;
-            sink(record);
+            sink(&record);
         }
         read.undecodable = mem::take(&mut self.undecodable);
         read.taken += read.undecodable as usize;

@@ -191,7 +191,7 @@ impl Source for Replay {
         false
     }
 
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> Result<Read> {
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Record<'_>)) -> Result<Read> {
         let mut read = Read::default();
         while read.taken < max && !self.ended {
             let next = match self.next.take() {
@@ -206,7 +206,7 @@ impl Source for Replay {
             }
             let record = event.record();
             self.lose(record.lost_before);
-            sink(record);
+            sink(&record);
             read.taken += 1;
         }
         read.ended = self.ended;
