@@ -68,6 +68,8 @@ use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz {
     #[cfg(feature = "ebpf")]
+    pub(crate) use super::ebpf::fuzz::filter;
+    #[cfg(feature = "ebpf")]
     pub use super::ebpf::fuzz::record;
     #[cfg(feature = "netlink")]
     pub use super::netlink::fuzz::netlink;
