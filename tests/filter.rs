@@ -377,9 +377,9 @@ fn user_space(filter: Filter, events: &[DropEvent]) -> BTreeSet<usize> {
 #[ignore = "needs root and tcpdump: cargo xtask test"]
 fn kernel_user_space_and_people_agree() {
     const FILTERS: usize = 6;
-    const FRAMES: usize = 60;
+    const FRAMES: usize = 150;
     let rounds = std::env::var("SKBDROP_FILTER_ROUNDS")
-        .map_or(25, |rounds| rounds.parse().expect("a number"));
+        .map_or(12, |rounds| rounds.parse().expect("a number"));
     let seed =
         std::env::var("SKBDROP_FILTER_SEED").map_or(1, |seed| seed.parse().expect("a number"));
     let mut random = Random::new(seed);
@@ -393,23 +393,19 @@ fn kernel_user_space_and_people_agree() {
         })
         .collect();
     let wire = Wire::new();
-    let open = |filter: Option<Filter>| {
+    let open = |filter: Filter, symbols: bool| {
+        let text = filter.to_string();
         let builder = Monitor::builder().backend(Backend::Ebpf).snap_len(256);
-        match filter {
-            // Others may drop packets by the hundred thousand meanwhile.
-            None => builder.buffer_size(128 << 20).build().unwrap(),
-            Some(filter) => {
-                let text = filter.to_string();
-                let built = builder
-                    .buffer_size(32 << 20)
-                    .symbols(false)
-                    .filter(filter)
-                    .build();
-                built.unwrap_or_else(|e| panic!("`{text}`: {e:#}"))
-            }
-        }
+        let built = builder
+            .buffer_size(16 << 20)
+            .symbols(symbols)
+            .filter(filter)
+            .build();
+        built.unwrap_or_else(|e| panic!("`{text}`: {e:#}"))
     };
-    let mut whole = open(None);
+    // Whatever else drops packets on the machine, by the million maybe, is not looked at.
+    let here = Filter::netns(wire.receiver.inode);
+    let mut whole = open(here.clone(), true);
     wire.send(&mut random, 600);
     std::thread::sleep(Duration::from_millis(50));
     let inode = wire.receiver.inode;
@@ -435,8 +431,15 @@ fn kernel_user_space_and_people_agree() {
         let specs: Vec<Spec> = (0..FILTERS)
             .map(|_| Spec::random(&mut random, &seen, 3))
             .collect();
-        let mut monitors: Vec<Monitor> =
-            specs.iter().map(|spec| open(Some(spec.filter()))).collect();
+        // One of them asks for no more than the filter under test does.
+        let mut monitors: Vec<Monitor> = specs
+            .iter()
+            .enumerate()
+            .map(|(n, spec)| match n {
+                0 => open(spec.filter(), false),
+                _ => open(spec.filter() & here.clone(), false),
+            })
+            .collect();
         take_all(&mut whole);
         std::thread::sleep(Duration::from_millis(5));
         let start = monotonic_ns();
@@ -451,18 +454,17 @@ fn kernel_user_space_and_people_agree() {
         let mut all = take_all(&mut whole);
         all.retain(&ours);
         let lost = whole.stats().unwrap().lost;
-        let lossless = std::mem::replace(&mut lost_before, lost) == lost
-            && monitors
-                .iter()
-                .all(|monitor| monitor.stats().unwrap().lost == 0);
-        if !lossless {
-            // They did, by the million.
+        if std::mem::replace(&mut lost_before, lost) != lost {
             continue;
         }
         round += 1;
         for (spec, monitor) in specs.iter().zip(&mut monitors) {
             let mut kernel = drain(monitor);
             let stats = monitor.stats().unwrap();
+            if stats.lost > 0 {
+                // It was flooded by others.
+                continue;
+            }
             assert_eq!(stats.received, kernel.len() as u64);
             kernel.retain(&ours);
             // What drops at the edges one monitor may have within and the other not.
