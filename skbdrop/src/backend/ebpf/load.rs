@@ -64,7 +64,10 @@ impl Loaded {
             put_filter(&mut object, filter)?;
         }
         let mut programs = Vec::new();
-        if let Some(name) = wanted.tp_btf {
+        // A filter makes a program of two functions. Where one of these has direct loads and such a load faults, kernels
+        // before 6.5 may look for the main function's exception table, have none, and panic ("bpf: ensure main program has
+        // an extable", which not all stable kernels have, 5.10's not). Loads by helper need no such table.
+        if let Some(name) = wanted.tp_btf.filter(|_| wanted.filter.is_none()) {
             programs.push((ProgramType::TpBtf(kernel.tracepoint_id), name));
         }
         programs.push((ProgramType::RawTracepoint, wanted.raw_tp));
