@@ -6,7 +6,7 @@
 //! ```
 
 use futures::StreamExt as _;
-use skbdrop::{Backend, DropEvent, Monitor, Stats};
+use skbdrop::{Backend, DropEvent, Filter, Monitor, Stats};
 use std::{
     collections::HashMap,
     error::Error,
@@ -25,6 +25,8 @@ watch: a line for each packet that the kernel drops, until Ctrl-C; then a summar
   --json          one JSON object a line; the summary goes to standard error
   --count N       end after N drops
   --seconds S     end after S seconds
+  --filter EXPR   those that the filter holds for: 'reason NO_SOCKET and not port 53'
+  --pcap EXPR     those that a tcpdump expression accepts: 'udp and host 192.0.2.1'
   --snaplen N     bytes to take of each packet (default: 128)
   --demo          send a few datagrams to a closed UDP port on 127.0.0.1
 ";
@@ -35,6 +37,8 @@ struct Options {
     json: bool,
     count: Option<u64>,
     seconds: Option<Duration>,
+    filter: Option<Filter>,
+    pcap: Option<Filter>,
     snap_len: Option<usize>,
     demo: bool,
 }
@@ -63,6 +67,10 @@ async fn watch(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut builder = Monitor::builder().backend(options.backend);
     if let Some(snap_len) = options.snap_len {
         builder = builder.snap_len(snap_len);
+    }
+    if options.filter.is_some() || options.pcap.is_some() {
+        let filters = [&options.filter, &options.pcap];
+        builder = builder.filter(Filter::all_of(filters.into_iter().flatten().cloned()));
     }
     let mut monitor = builder.build()?;
     for limitation in monitor.limitations() {
@@ -201,10 +209,14 @@ impl Summary {
             text += &format!("{count:>10}  {reason:width$}  {place}\n");
         }
         let lost = stats.lost;
-        text + &format!(
-            "{} shown, {lost} lost before they could be shown\n",
+        text += &format!(
+            "{} shown, {lost} lost before they could be shown",
             self.events
-        )
+        );
+        if stats.filtered > 0 {
+            text += &format!(", {} left out by the filter", stats.filtered);
+        }
+        text + "\n"
     }
 }
 
@@ -218,6 +230,8 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             Long("json") => options.json = true,
             Long("count") => options.count = Some(parser.value()?.parse()?),
             Long("seconds") => options.seconds = Some(parser.value()?.parse_with(seconds)?),
+            Long("filter") => options.filter = Some(parser.value()?.parse()?),
+            Long("pcap") => options.pcap = Some(parser.value()?.parse_with(Filter::pcap)?),
             Long("snaplen") => options.snap_len = Some(parser.value()?.parse()?),
             Long("demo") => options.demo = true,
             Long("help") | Short('h') => return Ok(None),

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)] // tests panic
 
 use skbdrop::{
-    BackendKind, DropEvent, ErrorKind, Monitor,
+    BackendKind, DropEvent, ErrorKind, Filter, Monitor,
     backend::replay::{Recorder, Replay},
 };
 use std::{
@@ -44,15 +44,52 @@ fn losses_and_the_end_are_told() {
 }
 
 #[test]
+fn what_a_filter_leaves_out_is_counted() {
+    let text = format!(
+        "{HEADER}{}{}{}{}{{\"lost\":2}}\n",
+        "{\"timestamp_ns\":1,\"reason\":{\"name\":\"NO_SOCKET\"},\"count\":3,\"lost_before\":5}\n",
+        "{\"timestamp_ns\":2,\"reason\":{\"name\":\"OTHERHOST\"},\"count\":4,\"lost_before\":2}\n",
+        "{\"timestamp_ns\":3,\"reason\":{\"name\":\"NO_SOCKET\"},\"lost_before\":1}\n",
+        "{\"timestamp_ns\":4,\"lost_before\":7}\n",
+    );
+    for (filter, delivered, filtered, told) in [
+        ("reason NO_SOCKET", 4, 5, &[5, 3][..]),
+        ("not reason NO_SOCKET", 5, 4, &[7, 8]),
+        ("reason THAT_NO_KERNEL_HAS", 0, 9, &[]),
+        ("all", 9, 0, &[5, 2, 1, 7]),
+    ] {
+        let filter: Filter = filter.parse().unwrap();
+        let source = Replay::from_reader(std::io::Cursor::new(text.clone())).unwrap();
+        let builder = Monitor::builder().source(source).filter(filter);
+        let mut monitor = builder.build().unwrap();
+        let events: Vec<DropEvent> = monitor.iter().map(Result::unwrap).collect();
+        let losses: Vec<u64> = events.iter().map(|event| event.lost_before).collect();
+        assert_eq!(losses, told);
+        let stats = monitor.stats().unwrap();
+        assert_eq!((stats.received, stats.filtered), (delivered, filtered));
+        assert_eq!(
+            events.iter().map(|event| event.count).sum::<u64>(),
+            delivered
+        );
+        assert_eq!(stats.lost, 5 + 2 + 1 + 7 + 2);
+    }
+}
+
+#[test]
 fn losses_beyond_all_numbers_are_the_largest() {
     let most = u64::MAX;
     let lines = format!("{{\"timestamp_ns\":1,\"lost_before\":{most},\"count\":{most}}}\n");
     let text = format!("{HEADER}{lines}{lines}{{\"lost\":{most}}}\n{{\"lost\":2}}\n");
-    let source = Replay::from_reader(std::io::Cursor::new(text)).unwrap();
+    let source = Replay::from_reader(std::io::Cursor::new(text.clone())).unwrap();
     let mut monitor = Monitor::builder().source(source).build().unwrap();
     assert_eq!(monitor.iter().filter_map(Result::ok).count(), 2);
     let stats = monitor.stats().unwrap();
     assert_eq!((stats.received, stats.lost), (most, most));
+    let source = Replay::from_reader(std::io::Cursor::new(text)).unwrap();
+    let builder = Monitor::builder().source(source).filter(Filter::none());
+    let mut monitor = builder.build().unwrap();
+    assert_eq!(monitor.iter().filter_map(Result::ok).count(), 0);
+    assert_eq!(monitor.stats().unwrap().filtered, most);
 }
 
 #[test]

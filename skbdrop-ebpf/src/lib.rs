@@ -5,6 +5,11 @@
 //! interface: the program is shipped inside the `skbdrop` crate of the very same version.
 #![no_std]
 
+mod interface;
+pub mod view;
+
+pub use interface::{Device, Interface};
+
 /// Marks an entry of [`Config`] for which the running kernel has nothing: no such field, no
 /// such tracepoint argument.
 pub const ABSENT: u32 = u32::MAX;
@@ -93,6 +98,12 @@ config! {
     packet_at,
     /// Number of bytes of the packet to copy, at most [`MAX_SNAP_LEN`]; 0 copies none.
     snap_len,
+    /// Bits of [`needs`](view::needs): what the filter asks for. 0 is no filter.
+    filter,
+    /// A drop is recorded whose random number is at most this; [`ABSENT`] records all.
+    sample,
+    /// How many drops of one reason and place are recorded in a second; [`ABSENT`] is no limit.
+    rate_limit,
     /// Argument `location`, the address that freed the packet.
     arg_location,
     /// Argument `reason`, an `enum skb_drop_reason`; since Linux 5.17.
@@ -216,8 +227,12 @@ pub struct Cpu {
     pub unchecked: u64,
     /// Drops that were counted, and not by kind, as there was no room for another kind.
     pub overflow: Tally,
+    /// Drops that the filter left out.
+    pub filtered: u64,
+    /// Drops that sampling or the limit of drops in a second left out.
+    pub limited: u64,
     /// No meaning; fills the cache line.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 2],
 }
 
 /// Drops, and their bytes.
@@ -260,6 +275,18 @@ pub struct CountKey {
     pub protocol: u16,
     /// No meaning: the kernel compares keys as bytes, so there is no hidden padding.
     pub reserved: u16,
+}
+
+/// What the limit of drops in a second counts apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Site {
+    /// Address that freed the packet.
+    pub location: u64,
+    /// The drop reason, or 0.
+    pub reason: u32,
+    /// The second, of `CLOCK_MONOTONIC`.
+    pub second: u32,
 }
 
 /// Bits of [`Record::flags`]: which fields the kernel could fill.
@@ -478,8 +505,11 @@ const _: () = {
     assert!(size_of::<Tally>() == 16);
     assert!(size_of::<Cpu>() == 64);
     assert!(core::mem::offset_of!(Cpu, lost) == 0);
+    assert!(core::mem::offset_of!(Cpu, filtered) == 32);
+    assert!(core::mem::offset_of!(Cpu, limited) == 40);
+    assert!(size_of::<Site>() == 16);
     assert!(size_of::<Metadata>() == 48);
     assert!(size_of::<Socket>() == 80);
     assert!(size_of::<Stack>() == 8);
-    assert!(size_of::<Config>() == 59 * 4);
+    assert!(size_of::<Config>() == 62 * 4);
 };

@@ -13,9 +13,11 @@ mod counters;
 mod error;
 mod event;
 mod explain;
+mod filter;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzz;
+mod gate;
 mod given_names;
 pub mod headers;
 mod monitor;
@@ -40,6 +42,7 @@ pub use event::{
     Location, Metadata, NetNs, Origin, Packet, PacketType, Socket, SocketRole, SocketState,
 };
 pub use explain::{Explanation, explain};
+pub use filter::{Filter, Ports, Prefix};
 pub use monitor::{Builder, Iter, Monitor};
 pub use reason::{DropReason, Resolver, Subsystem};
 pub use stats::Stats;

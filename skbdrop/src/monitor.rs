@@ -1,8 +1,10 @@
 //! [`Monitor`]: an open backend with everything behind it, and its [`Builder`].
 
 use crate::{
-    Backend, BackendKind, DropEvent, Error, ErrorKind, Location, Resolver, Result, Stats,
+    Backend, BackendKind, DropEvent, Error, ErrorKind, Filter, Location, Resolver, Result, Stats,
     backend::{Settings, Source},
+    filter::Names,
+    gate::{Gate, Limits},
     pipeline::Pipeline,
     reactor::Readiness,
     symbols::Locations,
@@ -17,6 +19,8 @@ use std::{
 
 /// Events decoded at a time, so the most that a monitor holds besides the kernel's buffer.
 const BATCH: usize = 64;
+/// Batches that are read in a row where nothing in them is for the user: a filter may leave all of a flood out.
+const MAX_ROUNDS: usize = 64;
 /// What [`Monitor::next_batch`] hands out at most: a flood does not end.
 const MAX_BATCH: usize = 1 << 16;
 /// What one record can hold of a packet.
@@ -58,10 +62,13 @@ pub struct Monitor {
     readiness: Readiness,
     source: Box<dyn Source>,
     pipeline: Pipeline,
+    gate: Gate,
     limitations: Vec<Error>,
     pending: VecDeque<DropEvent>,
     received: u64,
     undecodable: u64,
+    /// There may be more to read without waiting, of which the descriptor has told already.
+    pub(crate) has_more: bool,
     /// The source has no more.
     source_ended: bool,
     /// Nothing more comes: the source has no more and all is taken, or it failed.
@@ -129,10 +136,15 @@ impl Monitor {
     ///
     /// The kernel's counters cannot be read.
     pub fn stats(&self) -> Result<Stats> {
+        let left_out = self
+            .source
+            .left_out()?
+            .unwrap_or_else(|| self.gate.left_out());
         Ok(Stats {
             received: self.received,
             lost: self.source.lost()?,
-            filtered: 0,
+            filtered: left_out.filtered,
+            limited: left_out.limited,
             undecodable: self.undecodable,
         })
     }
@@ -144,7 +156,9 @@ impl Monitor {
     }
 
     /// Takes what is there now, at most `max` events and at most 65,536, without waiting. Empty if there
-    /// is nothing, or nothing more: [`has_ended`](Self::has_ended) tells.
+    /// is nothing, or nothing more: [`has_ended`](Self::has_ended) tells. It is also empty where a
+    /// [filter](Builder::filter) that is not evaluated in the kernel has left out all of the first 65,536: then the
+    /// descriptor may have told of the next already.
     ///
     /// # Errors
     ///
@@ -153,6 +167,7 @@ impl Monitor {
     pub fn next_batch(&mut self, max: usize) -> Result<Vec<DropEvent>> {
         let max = max.min(MAX_BATCH);
         let mut batch = Vec::new();
+        let mut idle = 0;
         while batch.len() < max {
             match self.try_next() {
                 Ok(Some(event)) => {
@@ -162,6 +177,8 @@ impl Monitor {
                     }
                     batch.push(event);
                 }
+                // No more than a batch's worth of what nobody wants.
+                Ok(None) if self.has_more && idle < MAX_BATCH / (MAX_ROUNDS * BATCH) => idle += 1,
                 Ok(None) => break,
                 Err(e) if batch.is_empty() => return Err(e),
                 Err(e) => {
@@ -204,7 +221,9 @@ impl Monitor {
             if self.has_ended() || left == Some(Duration::ZERO) {
                 return Ok(None);
             }
-            self.wait(left)?;
+            if !self.has_more {
+                self.wait(left)?;
+            }
         }
     }
 
@@ -239,30 +258,36 @@ impl Monitor {
         self.ended = true;
     }
 
-    /// Reads a batch, or as many as it takes until there is an event among what was read.
+    /// Reads a batch, or a few until there is an event for the user among what was read.
     fn refill(&mut self) -> Result<()> {
         let Self {
             source,
             pipeline,
+            gate,
             pending,
             received,
             ..
         } = self;
         let kind = source.kind();
-        loop {
+        for _ in 0..MAX_ROUNDS {
             pipeline.begin_batch();
             let read = source.read(BATCH, &mut |record| {
-                *received = received.saturating_add(record.count);
-                pending.push_back(pipeline.event(record, kind));
+                let mut event = pipeline.event(record, kind);
+                if gate.admits(&mut event) {
+                    *received = received.saturating_add(event.count);
+                    pending.push_back(event);
+                }
             })?;
             self.undecodable += read.undecodable;
             self.source_ended = read.ended;
-            // Nothing but records that could not be decoded: there may be more behind them, of which the
-            // descriptor has told already.
-            if !pending.is_empty() || read.ended || read.taken < BATCH {
-                return Ok(());
+            // Nothing but what could not be decoded or is not wanted: there may be more behind it, of which the
+            // descriptor has told already. A source that has no more hands out nothing.
+            self.has_more = pending.is_empty() && !read.ended && read.taken > 0;
+            if !self.has_more {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Blocks until the backend has something, at most for `timeout`.
@@ -302,6 +327,7 @@ impl Iterator for Iter<'_> {
                 Ok(Some(event)) => return Some(Ok(event)),
                 Err(e) => return Some(Err(e)),
                 Ok(None) if self.monitor.has_ended() => return None,
+                Ok(None) if self.monitor.has_more => continue,
                 Ok(None) => {}
             }
             if let Err(e) = self.monitor.wait(None) {
@@ -328,6 +354,8 @@ pub struct Builder {
     stacks: bool,
     source: Option<Box<dyn Source>>,
     resolver: Option<Resolver>,
+    filter: Option<Filter>,
+    limits: Limits,
     #[cfg(feature = "netlink")]
     netlink: crate::backend::NetlinkOptions,
 }
@@ -347,6 +375,8 @@ impl Default for Builder {
             stacks: false,
             source: None,
             resolver: None,
+            filter: None,
+            limits: Limits::default(),
             #[cfg(feature = "netlink")]
             netlink: crate::backend::NetlinkOptions::default(),
         }
@@ -437,6 +467,34 @@ impl Builder {
         self
     }
 
+    /// Which drops to tell of; by default all. What it leaves out is counted in [`Stats::filtered`]. The last call
+    /// counts.
+    ///
+    /// The eBPF backend evaluates it in the kernel, and what is left out costs hardly more than an empty program. With the other
+    /// backends it is evaluated on each event.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Tell of one in so many drops, each by chance; by default of all. The rest is counted in [`Stats::limited`].
+    /// Only drops that pass the filter are sampled, and the eBPF backend does so in the kernel.
+    pub fn sample(mut self, one_in: u32) -> Self {
+        self.limits.sample = Some(one_in);
+        self
+    }
+
+    /// Tell of no more than so many drops of one reason at one place of the kernel in one second of the monotonic
+    /// clock; by default there is no limit. The rest is counted in [`Stats::limited`]. Only drops that pass the filter
+    /// and the sampling are counted towards it, and the eBPF backend does so in the kernel.
+    ///
+    /// Some 4,000 pairs of reason and place are counted apart, far more than a kernel has; what is beyond is not
+    /// limited.
+    pub fn limit_rate(mut self, per_second: u32) -> Self {
+        self.limits.per_second = Some(per_second);
+        self
+    }
+
     /// Where names of reasons come from. By default from the running kernel, whose modules are read when a number
     /// asks for them. If a module may go before its first drop is read, hand in a
     /// [`Resolver::from_kernel`] that was [refreshed](Resolver::refresh): it has read them all.
@@ -454,7 +512,8 @@ impl Builder {
     pub fn build(self) -> Result<Monitor> {
         #[cfg(feature = "netlink")]
         self.netlink.check()?;
-        let settings = Settings {
+        self.check_limits()?;
+        let mut settings = Settings {
             buffer_size: self.checked_buffer_size()?,
             snap_len: self.checked_snap_len()?,
             metadata: self.metadata,
@@ -463,17 +522,23 @@ impl Builder {
             max_latency: self.checked_max_latency()?,
             wakeup_fill: self.checked_wakeup_fill()?,
             btf_file: self.btf_file,
+            given: self.resolver,
+            filter: self.filter,
+            limits: self.limits,
             #[cfg(feature = "netlink")]
             netlink: self.netlink,
             ..Settings::default()
         };
+        if let (Some(filter), Some(given)) = (&settings.filter, &mut settings.given) {
+            filter.prepare(given);
+        }
         if settings.btf_file.is_some() {
             // A file that was named and is no good must not pass in silence because a backend can do without.
             settings.types()?;
         }
-        let (mut source, resolver) = match self.source {
+        let (mut source, mut resolver) = match self.source {
             Some(source) => {
-                let resolver = match self.resolver {
+                let resolver = match settings.given.take() {
                     Some(resolver) => resolver,
                     // A source from outside may do without the kernel's names.
                     None if source.is_of_this_kernel() => {
@@ -485,11 +550,31 @@ impl Builder {
             }
             None => {
                 let (source, resolver) = self.backend.open(&settings)?;
-                (source, self.resolver.unwrap_or(resolver))
+                (source, settings.given.take().unwrap_or(resolver))
+            }
+        };
+        let mut limitations = source.take_limitations();
+        let filter = settings.filter.as_ref();
+        limitations.extend(
+            filter
+                .iter()
+                .flat_map(|filter| filter.limitations(source.kind())),
+        );
+        let gate = match source.left_out()? {
+            // It leaves out what it has to itself.
+            Some(_) => Gate::new(None, Limits::default()),
+            None => {
+                if let Some(filter) = filter {
+                    filter.prepare(&mut resolver);
+                }
+                let names = Names::new(&resolver, source.kind(), source.is_of_this_kernel());
+                Gate::new(
+                    filter.map(|filter| filter.plan(&names)).transpose()?,
+                    settings.limits,
+                )
             }
         };
         let locations = Locations::new(self.symbols && source.is_of_this_kernel());
-        let mut limitations = source.take_limitations();
         if settings.stacks && source.kind() != BackendKind::Ebpf {
             limitations.push(Error::not_supported(format!(
                 "no call stacks: the backend {} has none (the eBPF backend has)",
@@ -501,14 +586,29 @@ impl Builder {
             limitations,
             source,
             pipeline: Pipeline::new(resolver, locations),
+            gate,
             pending: VecDeque::with_capacity(BATCH),
             received: 0,
             undecodable: 0,
+            has_more: false,
             source_ended: false,
             ended: false,
             failure: None,
             in_a_row: 0,
         })
+    }
+
+    fn check_limits(&self) -> Result<()> {
+        let refuse = |what: &str| Err(Error::new(ErrorKind::InvalidInput, what));
+        if self.limits.sample == Some(0) {
+            return refuse("cannot tell of one in 0 drops (1 tells of all)");
+        }
+        if self.limits.per_second == Some(0) {
+            return refuse(
+                "cannot limit the rate to 0 drops a second (the filter `none` tells of no drop)",
+            );
+        }
+        Ok(())
     }
 
     fn checked_snap_len(&self) -> Result<u32> {

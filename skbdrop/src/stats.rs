@@ -10,8 +10,11 @@ pub struct Stats {
     pub received: u64,
     /// Drops that found no room in the buffer, or that the kernel could not run the backend for.
     pub lost: u64,
-    /// Events that a filter left out.
+    /// Drops that the [filter](crate::Builder::filter) left out. The eBPF backend leaves them out in the kernel.
     pub filtered: u64,
+    /// Drops that passed the filter and were left out by [sampling](crate::Builder::sample) or by the
+    /// [limit](crate::Builder::limit_rate) of drops in a second.
+    pub limited: u64,
     /// Records that could not be decoded.
     pub undecodable: u64,
 }

@@ -54,6 +54,11 @@ impl Stream for Monitor {
                 return ready;
             }
             self.in_a_row = 0;
+            if self.has_more {
+                // What was read was left out by the filter. The next turn reads on.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match self.poll_readable(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(e)) => {
@@ -63,7 +68,13 @@ impl Stream for Monitor {
                 // Now that a wake-up is asked for, look once more. A perf event tells of its
                 // readiness once (`perf_poll` in `kernel/events/core.c`), and to ask for the
                 // wake-up may have been that once.
-                Poll::Pending => return self.poll_now(),
+                Poll::Pending => {
+                    let now = self.poll_now();
+                    if now.is_pending() && self.has_more {
+                        cx.waker().wake_by_ref();
+                    }
+                    return now;
+                }
             }
         }
     }

@@ -126,13 +126,42 @@ impl Symbols {
         if name.len == 0 || beyond {
             return None;
         }
-        let start = name.start as usize;
         let module = usize::from(name.module).checked_sub(1);
         Some(Symbol {
-            name: self.text[start..start + usize::from(name.len)].into(),
+            name: self.text_of(name).into(),
             module: module.map(|at| Arc::clone(&self.modules[at])),
             offset,
         })
+    }
+
+    /// The names of all functions: of aliases the first, and equal ones as often as there are.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let functions = self.names.iter().filter(|name| name.len != 0);
+        functions.map(|name| self.text_of(*name))
+    }
+
+    /// Where the functions of these names are, first and last address of each: all that [`resolve`](Self::resolve)
+    /// would give such a name for.
+    pub(crate) fn ranges(&self, wanted: impl Fn(&str) -> bool) -> Vec<(u64, u64)> {
+        let places = self.addresses.windows(2).zip(self.names.windows(2));
+        let wanted =
+            places.filter(|(_, names)| names[0].len != 0 && wanted(self.text_of(names[0])));
+        wanted
+            .map(|(addresses, names)| {
+                let (start, end) = (addresses[0], addresses[1]);
+                // The last of a module, as above.
+                let page_end = start | (PAGE - 1);
+                match names[0].module == names[1].module {
+                    true => (start, end - 1),
+                    false => (start, page_end.min(end - 1)),
+                }
+            })
+            .collect()
+    }
+
+    fn text_of(&self, name: Name) -> &str {
+        let start = name.start as usize;
+        &self.text[start..start + usize::from(name.len)]
     }
 
     /// Reads lines of `address type name`, and `[module]` after a tab where it is in one.

@@ -8,8 +8,12 @@ pub mod drops;
 pub mod dropwatch;
 pub mod frames;
 pub mod genl;
+pub mod libpcap;
 pub mod netns;
 pub mod openvswitch;
+pub mod played;
+pub mod random;
+pub mod tun;
 pub mod wireless;
 
 use skbdrop::{Backend, DropEvent, Monitor};

@@ -22,6 +22,7 @@ const MATRIX: [Boot; 9] = [
             CONTRACT,
             WAKE,
             COUNTERS,
+            FILTER,
             LIVE_WITHOUT_REASONS,
             FIELDS,
             CAPABILITIES,
@@ -36,6 +37,7 @@ const MATRIX: [Boot; 9] = [
             CONTRACT,
             WAKE,
             COUNTERS,
+            FILTER,
             LIVE,
             FIELDS,
             CAPABILITIES,
@@ -66,12 +68,13 @@ const MATRIX: [Boot; 9] = [
 ];
 
 /// What runs on kernels whose modules have reasons of their own.
-const WITH_SUBSYSTEMS: [Run; 11] = [
+const WITH_SUBSYSTEMS: [Run; 12] = [
     AGREE,
     OPENVSWITCH,
     CONTRACT,
     WAKE,
     COUNTERS,
+    FILTER,
     LIVE,
     FIELDS,
     CAPABILITIES,
@@ -134,6 +137,12 @@ const COUNTERS: Run = Run {
     filter: &["exact", "kinds", "both"],
     backends: "ebpf",
 };
+const FILTER: Run = Run {
+    test: "filter",
+    // The others are about names, which not every kernel has.
+    filter: &["agree", "count", "told"],
+    backends: ALL,
+};
 const LIVE: Run = Run {
     test: "live",
     filter: &["every_field", "snap_length", "full_buffer", "json"],
@@ -189,9 +198,10 @@ const HARDWARE: Run = Run {
 };
 
 /// The third backend, what the makers of drops need, and a subsystem with reasons of its own.
-const MODULES: [&str; 6] = [
+const MODULES: [&str; 7] = [
     "drop_monitor",
     "veth",
+    "tun",
     "nf_tables",
     "sch_ingress",
     "cls_bpf",
@@ -224,13 +234,14 @@ const SUBSYSTEMS_6_12: [&str; 8] = [
 const NETDEVSIM: [&str; 4] = ["drop_monitor", "psample", "udp_tunnel", "ip6_udp_tunnel"];
 
 /// Programs that the tests call in the guest, and the packages that have them here.
-const TOOLS: [(&str, &str); 6] = [
+const TOOLS: [(&str, &str); 7] = [
     ("devlink", "iproute2"),
     ("dropwatch", "dropwatch"),
     ("ip", "iproute2"),
     ("iw", "iw"),
     ("nft", "nftables"),
     ("tc", "iproute2"),
+    ("tcpdump", "tcpdump"),
 ];
 
 /// Guests that run at once: each takes a processor, and few machines have many more to give.

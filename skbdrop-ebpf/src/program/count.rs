@@ -1,23 +1,27 @@
 //! Counts drops by what user space has chosen, and writes no record.
 
 use crate::program::{
-    CPUS, config,
+    CPUS, config, filter,
+    interface::interface,
     memory::{Memory, argument},
-    skb::{self, load, netns, reason, rx_sk, sk_netns},
+    skb::{self, load, reason},
 };
 use aya_ebpf::{
     bindings::BPF_NOEXIST, helpers::bpf_get_smp_processor_id, macros::map, maps::PerCpuHashMap,
 };
-use core::{arch::asm, ptr};
-use skbdrop_ebpf::{ABSENT, CountKey, Tally, by};
+use core::arch::asm;
+use skbdrop_ebpf::{CountKey, Tally, by};
 
 /// Per CPU, how many drops there were of each kind. User space sets the number of kinds.
 #[map]
 static COUNTS: PerCpuHashMap<CountKey, Tally> = PerCpuHashMap::with_max_entries(1, 0);
 
-/// Counts one drop.
+/// Counts one drop that the filter wants.
 #[inline(always)]
 pub(crate) fn count<M: Memory>(ctx: *const u8) -> i32 {
+    if !filter::is_wanted::<M>(ctx) {
+        return 0;
+    }
     let skb = skb::skb(ctx);
     let len: u32 = load!(M, skb, skb_len, 0);
     let key = key::<M>(ctx, skb);
@@ -72,37 +76,12 @@ fn key<M: Memory>(ctx: *const u8, skb: *const u8) -> CountKey {
         key.protocol = load!(M, skb, skb_protocol, 0u16);
     }
     if chosen(by::INTERFACE | by::NETNS) {
-        let rx_sk = rx_sk(ctx);
-        let sk_netns = sk_netns::<M>(skb, rx_sk);
-        let iif: u32 = load!(M, skb, skb_iif, 0);
-        let (mut index, mut dev_netns) = (0, 0);
-        let dev: *const u8 = load!(M, skb, skb_dev, ptr::null());
-        if !dev.is_null() {
-            index = load!(M, dev, dev_ifindex, 0u32);
-            if config!(dev_net) != ABSENT {
-                dev_netns = netns::<M>(dev, config!(dev_net));
-            }
-        }
-        // What `skb->dev` points at is believed where something else says the same, as user space does.
-        let came_in = iif != 0 && index == iif && dev_netns != 0;
-        let agreed = index != 0 && dev_netns != 0 && sk_netns == dev_netns;
+        let told = interface::<M>(ctx, skb, &mut [0; 2]);
         if chosen(by::INTERFACE) {
-            key.ifindex = if iif != 0 {
-                iif
-            } else if agreed {
-                index
-            } else {
-                0
-            };
+            key.ifindex = told.index;
         }
         if chosen(by::NETNS) {
-            key.netns = if rx_sk.is_null() && came_in {
-                dev_netns
-            } else if !rx_sk.is_null() || agreed || index == 0 || dev_netns == 0 {
-                sk_netns
-            } else {
-                0
-            };
+            key.netns = told.netns;
         }
     }
     key

@@ -1,8 +1,12 @@
 //! The programs, and what they share.
 
 mod count;
+mod filter;
+mod headers;
+mod interface;
 mod memory;
 mod metadata;
+mod packet;
 mod record;
 mod skb;
 mod socket;

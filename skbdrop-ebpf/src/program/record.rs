@@ -1,7 +1,7 @@
 //! What is written of each drop.
 
 use crate::program::{
-    CPUS, config,
+    CPUS, config, filter,
     memory::{Memory, argument},
     metadata,
     skb::{self, load},
@@ -23,6 +23,9 @@ static RECORDS: RingBuf = RingBuf::with_byte_size(4096, 0);
 /// Hands one drop to the reader, or counts it as lost.
 #[inline(always)]
 pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
+    if !filter::is_wanted::<M>(ctx) || filter::is_beyond_limits(ctx) {
+        return 0;
+    }
     // SAFETY: it only returns a number.
     let number = unsafe { bpf_get_smp_processor_id() };
     let Some(cpu) = CPUS.get_ptr_mut(number) else {

@@ -68,6 +68,8 @@ use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz {
     #[cfg(feature = "ebpf")]
+    pub(crate) use super::ebpf::fuzz::filter;
+    #[cfg(feature = "ebpf")]
     pub use super::ebpf::fuzz::record;
     #[cfg(feature = "netlink")]
     pub use super::netlink::fuzz::netlink;
@@ -113,6 +115,16 @@ pub trait Source: Send + fmt::Debug {
         true
     }
 
+    /// What it has left out itself, if it was made with the monitor's filter and limits; the monitor then looks at
+    /// neither again. With `None`, as by default, the monitor leaves out what it has to.
+    ///
+    /// # Errors
+    ///
+    /// The counts cannot be had.
+    fn left_out(&self) -> Result<Option<LeftOut>> {
+        Ok(None)
+    }
+
     /// What it was asked for and cannot do here, each as an error with the reason. Asked once, after it was opened.
     fn take_limitations(&mut self) -> Vec<Error> {
         Vec::new()
@@ -128,6 +140,15 @@ pub struct Read {
     pub undecodable: u64,
     /// No more will come.
     pub ended: bool,
+}
+
+/// Drops that a source did not hand out by intent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Those that the filter left out.
+    pub filtered: u64,
+    /// Those that passed it and were left out by sampling or the limit of drops in a second.
+    pub limited: u64,
 }
 
 /// Which backend to use.
@@ -279,6 +300,8 @@ fn open_best(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
     for backend in Backend::ALL {
         match backend.open(settings) {
             Ok(opened) => return Ok(opened),
+            // What was asked for is wrong with every backend.
+            Err(e) if e.kind() == ErrorKind::InvalidInput => return Err(e),
             Err(e) => refusals.push((backend.kind(), e)),
         }
     }
@@ -302,8 +325,9 @@ impl FromStr for Backend {
 
 #[cfg(feature = "ebpf")]
 fn open_ebpf(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
-    let source = ebpf::EbpfSource::open(settings)?;
-    Ok((Box::new(source), settings.resolver()?))
+    let resolver = settings.prepared_resolver()?;
+    let source = ebpf::EbpfSource::open(settings, settings.plan(&resolver)?.as_ref())?;
+    Ok((Box::new(source), resolver))
 }
 
 #[cfg(not(feature = "ebpf"))]

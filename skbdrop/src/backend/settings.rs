@@ -1,8 +1,10 @@
 //! What a backend is opened with.
 
 use crate::{
-    Resolver, Result,
+    BackendKind, Filter, Resolver, Result,
     btf::{self, DropTypes},
+    filter::{Names, Plan},
+    gate::Limits,
 };
 use std::{cell::OnceCell, path::PathBuf, time::Duration};
 
@@ -27,6 +29,10 @@ pub(crate) struct Settings {
     /// How full the buffer may be, in per cent, before the reader is woken in any case.
     pub(crate) wakeup_fill: u32,
     pub(crate) types: OnceCell<DropTypes>,
+    /// Names to use instead of those of the types.
+    pub(crate) given: Option<Resolver>,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) limits: Limits,
     /// What only the netlink backend can be asked for.
     #[cfg(feature = "netlink")]
     pub(crate) netlink: super::NetlinkOptions,
@@ -48,6 +54,26 @@ impl Settings {
             None => btf::from_kernel()?,
         };
         Ok(self.types.get_or_init(|| types))
+    }
+
+    /// The same, with all that the filter looks up.
+    pub(crate) fn prepared_resolver(&self) -> Result<Resolver> {
+        let mut resolver = self.resolver()?;
+        if let Some(filter) = &self.filter {
+            filter.prepare(&mut resolver);
+        }
+        Ok(resolver)
+    }
+
+    /// The filter, with its names looked up for a source that evaluates it by numbers of this kernel.
+    pub(crate) fn plan(&self, resolver: &Resolver) -> Result<Option<Plan>> {
+        let Some(filter) = &self.filter else {
+            return Ok(None);
+        };
+        let resolver = self.given.as_ref().unwrap_or(resolver);
+        filter
+            .plan(&Names::new(resolver, BackendKind::Ebpf, true))
+            .map(Some)
     }
 
     /// Names from these types.

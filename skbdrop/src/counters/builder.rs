@@ -2,7 +2,7 @@
 
 use super::{Counters, Raw};
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Filter, Result,
     backend::{EbpfCounts, Settings, by},
     symbols::Locations,
 };
@@ -48,6 +48,7 @@ impl By {
 pub struct CountersBuilder {
     by: u32,
     max_kinds: u32,
+    filter: Option<Filter>,
     btf_file: Option<PathBuf>,
     symbols: bool,
 }
@@ -57,6 +58,7 @@ impl Default for CountersBuilder {
         Self {
             by: by::REASON | by::LOCATION,
             max_kinds: DEFAULT_MAX_KINDS,
+            filter: None,
             btf_file: None,
             symbols: true,
         }
@@ -78,6 +80,13 @@ impl CountersBuilder {
         self
     }
 
+    /// Which drops to count; by default all. As for [`Builder::filter`](crate::Builder::filter); it is evaluated in the kernel.
+    /// How many it left out is in [`Counts::filtered`](super::Counts::filtered).
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
     /// A file with BTF of the running kernel, as for [`Builder::btf_file`](crate::Builder::btf_file).
     pub fn btf_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.btf_file = Some(path.into());
@@ -96,7 +105,7 @@ impl CountersBuilder {
     /// # Errors
     ///
     /// eBPF is not possible here, or not with these privileges; the error says what is missing. Or the
-    /// number of kinds is out of range.
+    /// number of kinds is out of range, or the filter asks for what this kernel does not have.
     pub fn build(self) -> Result<Counters> {
         if !(1..=MAX_MAX_KINDS).contains(&self.max_kinds) {
             let given = self.max_kinds;
@@ -109,11 +118,14 @@ impl CountersBuilder {
         }
         let settings = Settings {
             btf_file: self.btf_file,
+            filter: self.filter,
             ..Settings::default()
         };
+        let resolver = settings.prepared_resolver()?;
+        let plan = settings.plan(&resolver)?;
         Ok(Counters {
-            program: EbpfCounts::open(&settings, self.by, self.max_kinds)?,
-            resolver: settings.resolver()?,
+            program: EbpfCounts::open(&settings, plan.as_ref(), self.by, self.max_kinds)?,
+            resolver,
             locations: Locations::new(self.symbols && self.by & by::LOCATION != 0),
             by: self.by,
             last: Raw::default(),

@@ -39,6 +39,8 @@ pub struct Counts {
     pub kinds: Vec<Count>,
     /// Drops of kinds for which there was no room: see [`CountersBuilder::max_kinds`](super::CountersBuilder::max_kinds).
     pub overflow: Tally,
+    /// Drops that the [filter](super::CountersBuilder::filter) left out. They are not in the [total](Self::total).
+    pub filtered: u64,
     /// Drops that the kernel did not run the program for: in an interrupt that came while it counted another. Kernels
     /// before 5.12 run it there as well, and have none.
     pub missed: u64,

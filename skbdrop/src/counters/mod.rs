@@ -19,7 +19,7 @@ use std::{collections::HashMap, time::Duration};
 ///
 /// There is no event and no cost in user space between two readings: for agents that are always on. An eBPF
 /// program counts, as the backend [`Ebpf`](crate::Backend::Ebpf) with the same needs; it reads no byte of
-/// any packet. It sees all drops from the return of [`CountersBuilder::build`] on, in all network namespaces.
+/// any packet, unless a [filter](CountersBuilder::filter) asks for that. It sees all drops from the return of [`CountersBuilder::build`] on, in all network namespaces.
 /// Dropping it leaves nothing in the kernel.
 ///
 /// ```no_run
@@ -47,6 +47,7 @@ pub struct Counters {
 struct Raw {
     kinds: HashMap<CountKey, Tally>,
     overflow: Tally,
+    filtered: u64,
     missed: u64,
 }
 
@@ -98,6 +99,7 @@ impl Counters {
         Ok(Raw {
             kinds,
             overflow: self.program.overflow().into(),
+            filtered: self.program.filtered(),
             missed: self.program.misses()?,
         })
     }
@@ -116,6 +118,7 @@ impl Counters {
         Counts {
             kinds,
             overflow: now.overflow.since(before.overflow),
+            filtered: now.filtered.saturating_sub(before.filtered),
             missed: now.missed.saturating_sub(before.missed),
         }
     }

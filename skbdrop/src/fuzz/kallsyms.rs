@@ -23,6 +23,13 @@ pub fn kallsyms(data: &[u8]) {
             assert!(functions.contains(&function), "{symbol:?} is not there");
         }
     }
+    // Where functions are said to be, the addresses are said to be theirs, and nowhere else.
+    for (first, last) in symbols.ranges(|_| true) {
+        let name = |address| symbols.resolve(address).map(|symbol| symbol.name);
+        assert!(name(first).is_some() && name(first) == name(last));
+        let next = last.checked_add(1).and_then(|next| symbols.resolve(next));
+        assert!(next.is_none_or(|next| next.offset == 0), "{last:#x}");
+    }
     for text in data.split(|&byte| byte == b'\n') {
         let text = std::str::from_utf8(text).unwrap_or_default();
         if let Some(symbol) = SymbolText::parse(text) {

@@ -13,6 +13,8 @@ mod btf;
     feature = "replay"
 ))]
 mod events;
+#[cfg(feature = "replay")]
+mod filter;
 mod format;
 #[cfg(feature = "image")]
 mod image;
@@ -36,6 +38,8 @@ pub use btf::btf;
     feature = "replay"
 ))]
 pub(crate) use events::delivered;
+#[cfg(feature = "replay")]
+pub use filter::filter;
 pub use format::format;
 #[cfg(feature = "image")]
 pub use image::image;
@@ -51,6 +55,8 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const TARGETS: &[Target] = &[
     ("btf", btf),
+    #[cfg(feature = "replay")]
+    ("filter", filter),
     ("format", format),
     #[cfg(feature = "image")]
     ("image", image),

@@ -236,6 +236,12 @@ impl Resolver {
         self.names.number(name)
     }
 
+    /// The bits of a number that say the subsystem; `None` if this kernel has no subsystems, or the names do not come
+    /// from its types.
+    pub(crate) fn subsystem_mask(&self) -> Option<u32> {
+        self.names.subsystem_mask()
+    }
+
     /// All reasons that were read so far, by number.
     pub fn reasons(&self) -> impl Iterator<Item = DropReason> + '_ {
         let all = self.names.iter();

@@ -159,6 +159,10 @@ impl Names {
         self.entries.iter().map(|(raw, named)| (*raw, named))
     }
 
+    pub(super) fn subsystem_mask(&self) -> Option<u32> {
+        Some(self.mask).filter(|&mask| mask != 0)
+    }
+
     fn subsystem(&self, raw: u32) -> Option<Subsystem> {
         if self.mask == 0 {
             return None;

@@ -3,10 +3,11 @@
 use super::{
     config::{Extent, KernelConfig, Pacing},
     cpus::Cpus,
+    filter,
     load::{Loaded, Wanted, possible_cpus},
     object,
 };
-use crate::{Error, ErrorKind, Result, backend::Settings, sys::bpf};
+use crate::{Error, ErrorKind, Result, backend::Settings, filter::Plan, sys::bpf};
 use aya::maps::{Map, MapData, PerCpuHashMap};
 use skbdrop_ebpf::{CountKey, Tally};
 use std::{
@@ -31,8 +32,14 @@ pub(crate) struct EbpfCounts {
 
 impl EbpfCounts {
     /// Loads and attaches the program, with room for so many kinds of drops; what makes a kind are bits of
-    /// [`by`](super::by).
-    pub(crate) fn open(settings: &Settings, by: u32, kinds: u32) -> Result<Self> {
+    /// [`by`](super::by). What the plan says no to is not counted by kind.
+    pub(crate) fn open(
+        settings: &Settings,
+        plan: Option<&Plan>,
+        by: u32,
+        kinds: u32,
+    ) -> Result<Self> {
+        let filter = plan.map(filter::compile).transpose()?;
         let mut kernel =
             KernelConfig::new(settings.types()?, Extent::default(), Pacing::default())?;
         kernel.config.count_by = by;
@@ -46,6 +53,7 @@ impl EbpfCounts {
                     (object::COUNTS, Some(kinds)),
                     (object::CPUS, Some(possible_cpus)),
                 ],
+                filter: filter.as_ref(),
             },
         )?;
         let counts = Map::from_map_data(loaded.map(object::COUNTS)?)
@@ -87,6 +95,12 @@ impl EbpfCounts {
             sum.bytes += tally.bytes;
         }
         sum
+    }
+
+    /// Drops that the filter left out.
+    pub(crate) fn filtered(&self) -> u64 {
+        let cpus = 0..self.possible_cpus as usize;
+        cpus.map(|cpu| self.cpus.filtered(cpu)).sum()
     }
 
     /// Drops that the kernel did not run the program for, as it was running on that CPU already.

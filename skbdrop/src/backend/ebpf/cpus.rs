@@ -31,6 +31,16 @@ impl Cpus {
         }
     }
 
+    /// Drops on this CPU that the filter left out.
+    pub(super) fn filtered(&self, cpu: usize) -> u64 {
+        self.word(cpu, offset_of!(Cpu, filtered))
+    }
+
+    /// Drops on this CPU that sampling or the limit of drops in a second left out.
+    pub(super) fn limited(&self, cpu: usize) -> u64 {
+        self.word(cpu, offset_of!(Cpu, limited))
+    }
+
     fn word(&self, cpu: usize, offset: usize) -> u64 {
         let word = self.0.word((cpu * size_of::<Cpu>() + offset) / WORD);
         word.map_or(0, |word| word.load(Ordering::Relaxed))

@@ -8,7 +8,7 @@ use crate::{
         record::{Reason, Record as Drop, Time, until_nul},
     },
 };
-use skbdrop_ebpf::{HEADER_NOT_SET, NAME_LEN, Record, flags};
+use skbdrop_ebpf::{Device, HEADER_NOT_SET, NAME_LEN, Record, flags};
 use std::mem::offset_of;
 
 /// One record, with what is only good to the source.
@@ -147,56 +147,33 @@ struct Interface<'a> {
 }
 
 impl<'a> Interface<'a> {
-    /// Neither pointer says by itself what it is. `skb->dev` is not always a device: TCP's
-    /// queues and UDP's receive path overlay the field. `skb->sk` is the sender's socket until the
-    /// network layer takes the packet in, in the sender's namespace. Together with the index that
-    /// the packet came in by, which the skb holds apart, they can be told.
     fn of(fields: &Fields<'a>, known: u16) -> Self {
-        let has = |wanted: u16| known & wanted == wanted;
-        let iif = Some(field!(fields, iif: u32)).filter(|&index| has(flags::IIF) && index != 0);
-        let sk_netns = has(flags::SK_NETNS).then_some(field!(fields, sk_netns: u32));
+        let number = |flag: u16, value: u32| if known & flag != 0 { value } else { 0 };
         let name = field!(fields, dev_name);
-        let index = field!(fields, dev_ifindex: u32);
-        let dev_netns = field!(fields, dev_netns: u32);
-        let dev =
-            (has(flags::DEV | flags::DEV_NETNS) && index != 0 && dev_netns != 0 && is_name(name))
-                .then_some(Device {
-                    index,
-                    netns: dev_netns,
-                });
-        let received = field!(fields, rx_sk: u64) != 0;
-        // The device that it came in by is the one that it is at.
-        let came_in = dev.filter(|dev| iif == Some(dev.index));
-        let agreed = dev.filter(|dev| sk_netns == Some(dev.netns));
-        let netns = match (came_in, dev) {
-            _ if received => sk_netns,
-            (Some(dev), _) => Some(dev.netns),
-            // Elsewhere than where it came in, with a socket of another namespace: cannot tell.
-            (None, Some(dev)) => sk_netns.filter(|&netns| netns == dev.netns),
-            // Past the link layer: the socket is the receiver's by now.
-            (None, None) => sk_netns,
+        let device = Device {
+            index: number(flags::DEV, field!(fields, dev_ifindex: u32)),
+            netns: number(flags::DEV_NETNS, field!(fields, dev_netns: u32)),
         };
-        let named = came_in.or(agreed.filter(|_| iif.is_none()));
+        let is_device = device.index != 0 && device.netns != 0 && is_name(name);
+        let device = is_device.then_some(device);
+        let iif = number(flags::IIF, field!(fields, iif: u32));
+        let sk_netns = number(flags::SK_NETNS, field!(fields, sk_netns: u32));
+        let received = field!(fields, rx_sk: u64) != 0;
+        let told = skbdrop_ebpf::Interface::tell(iif, device, sk_netns, received);
         // What lies over the pointer elsewhere is no text behind it.
-        let device = dev.filter(|dev| {
+        let device = device.filter(|device| {
             let is_text = name.iter().all(u8::is_ascii_graphic);
-            came_in.is_some() || agreed.is_some() || (is_text && i32::try_from(dev.index).is_ok())
+            told.is_sure || (is_text && i32::try_from(device.index).is_ok())
         });
+        let known = |number: u32| Some(number).filter(|&number| number != 0);
         Self {
-            came_in_by: iif,
-            device: device.map(|dev| (dev.index, name, dev.netns)),
-            index: iif.or(named.map(|dev| dev.index)),
-            name: named.map(|_| name),
-            netns,
+            came_in_by: known(iif),
+            device: device.map(|device| (device.index, name, device.netns)),
+            index: known(told.index),
+            name: told.is_device.then_some(name),
+            netns: known(told.netns),
         }
     }
-}
-
-/// What was read through `skb->dev`.
-#[derive(Clone, Copy)]
-struct Device {
-    index: u32,
-    netns: u32,
 }
 
 /// Whether the kernel would take this for an interface's name (`dev_valid_name` in

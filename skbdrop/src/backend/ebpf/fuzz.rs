@@ -1,7 +1,7 @@
-//! Items of the ring buffer, for fuzzing.
+//! Items of the ring buffer, and filters' code, for fuzzing.
 
-use super::decode::decode;
-use crate::{BackendKind, fuzz::delivered};
+use super::{decode::decode, filter::compile};
+use crate::{BackendKind, filter::Plan, fuzz::delivered};
 
 /// Decodes `data` as an item of the ring buffer.
 pub fn record(data: &[u8]) {
@@ -13,4 +13,14 @@ pub fn record(data: &[u8]) {
     assert!(item.start <= packet.start && packet.end <= item.end);
     assert_eq!(record.cpu, Some(decoded.cpu.into()));
     delivered(vec![record], BackendKind::Ebpf);
+}
+
+/// Compiles a plan for the kernel.
+pub(crate) fn filter(plan: &Plan) {
+    let Ok(compiled) = compile(plan) else {
+        return;
+    };
+    let code = compiled.instructions;
+    // `BPF_JMP | BPF_EXIT`: it does not run on into what comes behind.
+    assert_eq!(code.last().map(|last| last.code), Some(0x95));
 }

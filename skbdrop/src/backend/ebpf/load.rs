@@ -1,6 +1,6 @@
 //! Loads one of the object's programs with the maps that it uses, and attaches it.
 
-use super::{config::KernelConfig, object};
+use super::{config::KernelConfig, filter::Compiled, object};
 use crate::{
     Error, ErrorKind, Result,
     sys::{
@@ -38,6 +38,8 @@ pub(super) struct Wanted<'a> {
     pub(super) raw_tp: &'a str,
     /// The maps that it uses, each with its number of entries if it is not the object's to say.
     pub(super) maps: &'a [(&'a str, Option<u32>)],
+    /// Which drops the program is for; all if `None`.
+    pub(super) filter: Option<&'a Compiled>,
 }
 
 /// A program, attached, and its maps.
@@ -54,9 +56,18 @@ impl Loaded {
     /// Loads the better of the two programs that the kernel takes.
     pub(super) fn new(kernel: &KernelConfig, wanted: Wanted<'_>) -> Result<Self> {
         let mut object = Object::parse(object::OBJECT).map_err(bad_object)?;
-        complete(&mut object, &kernel.config);
+        let mut config = kernel.config;
+        config.filter = wanted.filter.map_or(0, |filter| filter.needs);
+        complete(&mut object, &config);
+        // After that: a number of the filter's may look like a placeholder.
+        if let Some(filter) = wanted.filter {
+            put_filter(&mut object, filter)?;
+        }
         let mut programs = Vec::new();
-        if let Some(name) = wanted.tp_btf {
+        // A filter makes a program of two functions. Where one of these has direct loads and such a load faults, kernels
+        // before 6.5 may look for the main function's exception table, have none, and panic ("bpf: ensure main program has
+        // an extable", which not all stable kernels have, 5.10's not). Loads by helper need no such table.
+        if let Some(name) = wanted.tp_btf.filter(|_| wanted.filter.is_none()) {
             programs.push((ProgramType::TpBtf(kernel.tracepoint_id), name));
         }
         programs.push((ProgramType::RawTracepoint, wanted.raw_tp));
@@ -134,6 +145,19 @@ fn complete(object: &mut Object, config: &Config) {
             rest = &mut rest[1..];
         }
     }
+}
+
+/// Puts the filter's instructions in place of the body of the function that is there for it.
+fn put_filter(object: &mut Object, filter: &Compiled) -> Result<()> {
+    let mut functions = object.functions.values_mut();
+    let body = functions
+        .find(|function| function.name == object::FILTER)
+        .ok_or_else(|| {
+            let name = object::FILTER;
+            Error::invalid_data(format!("the eBPF object has no function `{name}`"))
+        })?;
+    body.instructions.clone_from(&filter.instructions);
+    Ok(())
 }
 
 /// Creates the maps that are wanted.

@@ -1,14 +1,17 @@
 //! The eBPF backend: the program of `skbdrop-ebpf` on the tracepoint `skb:kfree_skb`.
 
+mod assembler;
 mod config;
 mod count;
 mod cpus;
 mod decode;
+mod filter;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzz;
 mod groups;
 mod load;
 mod object;
+mod packet;
 mod source;
 mod wake;
 

@@ -4,16 +4,20 @@ use super::{
     config::{Extent, KernelConfig, Pacing},
     cpus::Cpus,
     decode::decode,
+    filter::{self, Compiled},
     load::{Loaded, Wanted, possible_cpus},
     object,
     wake::{Wake, has_record},
 };
 use crate::{
     BackendKind, Error, ErrorKind, Result,
-    backend::{Read, Record as Drop, Settings, Source},
+    backend::{LeftOut, Read, Record as Drop, Settings, Source},
+    filter::Plan,
+    gate::MAX_SITES,
     sys::bpf::{self, ProgramType},
 };
 use aya::maps::{MapData, RingBuf};
+use skbdrop_ebpf::ABSENT;
 use std::{
     fmt, mem,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -43,14 +47,17 @@ pub(crate) struct EbpfSource {
 
 impl EbpfSource {
     /// Loads and attaches the program. Where the kernel refuses to copy packets, as under
-    /// lockdown=confidentiality, it does so without their bytes and says so.
-    pub(crate) fn open(settings: &Settings) -> Result<Self> {
+    /// lockdown=confidentiality, it does so without their bytes and says so. What the plan says no to, and what is
+    /// beyond the limits, is left out in the kernel.
+    pub(crate) fn open(settings: &Settings, plan: Option<&Plan>) -> Result<Self> {
         let wanted = Extent::of(settings);
-        let refusal = match Self::with(settings, wanted) {
+        let filter = plan.map(filter::compile).transpose()?;
+        let filter = filter.as_ref();
+        let refusal = match Self::with(settings, wanted, filter) {
             Err(e) if e.kind() == ErrorKind::NotSupported && settings.snap_len > 0 => e,
             opened => return opened,
         };
-        match Self::with(settings, wanted.without_packet()) {
+        match Self::with(settings, wanted.without_packet(), filter) {
             Ok(mut source) => {
                 let lacking = "no bytes of packets, so no addresses: the kernel refuses to copy them \
                     (under lockdown=confidentiality it does)";
@@ -62,13 +69,16 @@ impl EbpfSource {
         }
     }
 
-    fn with(settings: &Settings, wanted: Extent) -> Result<Self> {
+    fn with(settings: &Settings, wanted: Extent, filter: Option<&Compiled>) -> Result<Self> {
         let cpus = possible_cpus()?;
         let record = wanted.layout().size as usize + RING_HEADER_LEN;
         let least = (MIN_RECORDS * record).next_power_of_two() as u32;
         let size = settings.buffer_size.max(least);
         let pacing = Pacing::new(size, settings.wakeup_fill, record as u32, cpus);
-        let kernel = KernelConfig::new(settings.types()?, wanted, pacing)?;
+        let mut kernel = KernelConfig::new(settings.types()?, wanted, pacing)?;
+        let limits = settings.limits;
+        kernel.config.sample = limits.threshold().unwrap_or(ABSENT);
+        kernel.config.rate_limit = limits.per_second.unwrap_or(ABSENT);
         let mut loaded = Loaded::new(
             &kernel,
             Wanted {
@@ -79,7 +89,9 @@ impl EbpfSource {
                     (object::BELL, None),
                     (object::READER, None),
                     (object::CPUS, Some(cpus)),
+                    (object::RATES, limits.per_second.map(|_| MAX_SITES as u32)),
                 ],
+                filter,
             },
         )?;
         let mut source = Self {
@@ -179,6 +191,15 @@ impl Source for EbpfSource {
         let cpus = 0..self.lost_seen.len();
         let no_room: u64 = cpus.map(|cpu| self.cpus.lost(cpu)).sum();
         Ok(no_room + self.misses())
+    }
+
+    fn left_out(&self) -> Result<Option<LeftOut>> {
+        let mut sum = LeftOut::default();
+        for cpu in 0..self.lost_seen.len() {
+            sum.filtered += self.cpus.filtered(cpu);
+            sum.limited += self.cpus.limited(cpu);
+        }
+        Ok(Some(sum))
     }
 
     fn stop(&mut self) {

@@ -1,0 +1,107 @@
+//! What the filter's code in the program looks at.
+
+/// A drop as a filter sees it, on the program's stack. User space writes code that reads it, so only what the
+/// [needs] ask for is filled. Numbers are in the machine's byte order, addresses in that of the network.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct View {
+    /// Address that freed the packet.
+    pub location: u64,
+    /// Kernel address of the packet's first byte.
+    pub packet: u64,
+    /// Source address, at the front.
+    pub src: [u8; 16],
+    /// Destination address, at the front.
+    pub dst: [u8; 16],
+    /// Name of the interface, with zeros behind.
+    pub ifname: [u8; 16],
+    /// Bits of [`known`]: which fields hold something.
+    pub known: u32,
+    /// The drop reason.
+    pub reason: u32,
+    /// Index of the interface.
+    pub ifindex: u32,
+    /// Inode number of the network namespace.
+    pub netns: u32,
+    /// The packet's whole length from its first byte on.
+    pub length: u32,
+    /// How many bytes there are at `packet`.
+    pub caplen: u32,
+    /// EtherType; 0 if there is none.
+    pub protocol: u32,
+    /// What the first byte begins: one of [`layer`].
+    pub layer: u32,
+    /// Transport protocol.
+    pub transport: u32,
+    /// Source port.
+    pub src_port: u32,
+    /// Destination port.
+    pub dst_port: u32,
+    /// `skb->mark`.
+    pub mark: u32,
+    /// The first bytes, or zeros.
+    pub head: [u8; HEAD_LEN],
+}
+
+/// Bytes of the packet in [`View::head`].
+pub const HEAD_LEN: usize = 64;
+
+/// Bits of [`View::known`].
+pub mod known {
+    /// `reason`.
+    pub const REASON: u32 = 1 << 0;
+    /// `ifindex`.
+    pub const IFINDEX: u32 = 1 << 1;
+    /// `ifname`.
+    pub const IFNAME: u32 = 1 << 2;
+    /// `netns`.
+    pub const NETNS: u32 = 1 << 3;
+    /// `length`.
+    pub const LENGTH: u32 = 1 << 4;
+    /// `protocol`.
+    pub const PROTOCOL: u32 = 1 << 5;
+    /// `src` and `dst`, and that they are of IPv4.
+    pub const IPV4: u32 = 1 << 6;
+    /// `src` and `dst`, and that they are of IPv6.
+    pub const IPV6: u32 = 1 << 7;
+    /// `transport`.
+    pub const TRANSPORT: u32 = 1 << 8;
+    /// `src_port` and `dst_port`.
+    pub const PORTS: u32 = 1 << 9;
+    /// `mark`.
+    pub const MARK: u32 = 1 << 10;
+}
+
+/// Values of [`View::layer`].
+pub mod layer {
+    /// Nothing known.
+    pub const DATA: u32 = 0;
+    /// An Ethernet header.
+    pub const ETHERNET: u32 = 1;
+    /// A link-layer header of another kind.
+    pub const LINK: u32 = 2;
+    /// The network header.
+    pub const NETWORK: u32 = 3;
+}
+
+/// Bits of [`Config::filter`](crate::Config::filter): what a filter asks for. None of them is no filter.
+pub mod needs {
+    /// The filter's code is to be run. It has `location`, `reason` and `known`.
+    pub const FILTER: u32 = 1 << 0;
+    /// `ifindex`, `ifname` and `netns`.
+    pub const INTERFACE: u32 = 1 << 1;
+    /// `length`, `protocol`, `layer`, `caplen` and `packet`.
+    pub const PACKET: u32 = 1 << 2;
+    /// `src`, `dst`, `transport` and the ports, which takes [`PACKET`].
+    pub const HEADERS: u32 = 1 << 3;
+    /// `head`, which takes [`PACKET`].
+    pub const HEAD: u32 = 1 << 4;
+    /// `mark`.
+    pub const MARK: u32 = 1 << 5;
+}
+
+const _: () = {
+    assert!(size_of::<View>() == 176);
+    assert!(core::mem::offset_of!(View, known) == 64);
+    assert!(core::mem::offset_of!(View, head) == 112);
+};

@@ -1,0 +1,265 @@
+//! eBPF instructions with labels for their jumps.
+
+use crate::{Error, Result};
+use aya_obj::generated::{
+    BPF_ALU, BPF_ALU64, BPF_CALL, BPF_DW, BPF_END, BPF_EXIT, BPF_IMM, BPF_JA, BPF_JMP, BPF_JMP32,
+    BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_STX, BPF_TO_BE, BPF_X, bpf_insn,
+};
+
+/// A place in the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Label(usize);
+
+/// A register by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reg(pub(super) u8);
+
+/// What an operation is done with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operand {
+    Reg(Reg),
+    Imm(i32),
+}
+
+/// Code that is being written.
+#[derive(Debug, Default)]
+pub(super) struct Assembler {
+    items: Vec<Item>,
+    labels: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Item {
+    Instruction(bpf_insn),
+    Jump(bpf_insn, Label),
+    Label(Label),
+}
+
+impl Assembler {
+    /// A label that is placed later.
+    pub(super) fn label(&mut self) -> Label {
+        self.labels += 1;
+        Label(self.labels - 1)
+    }
+
+    pub(super) fn place(&mut self, label: Label) {
+        self.items.push(Item::Label(label));
+    }
+
+    /// `to = *(size *)(base + offset)`; `size` is one of `BPF_B`, `BPF_H`, `BPF_W`, `BPF_DW`.
+    pub(super) fn load(&mut self, size: u32, to: Reg, base: Reg, offset: i16) {
+        self.push(BPF_LDX | BPF_MEM | size, to, base, offset, 0);
+    }
+
+    /// `*(u64 *)(base + offset) = from`
+    pub(super) fn store(&mut self, base: Reg, offset: i16, from: Reg) {
+        self.push(BPF_STX | BPF_MEM | BPF_DW, base, from, offset, 0);
+    }
+
+    /// A constant of 64 bits.
+    pub(super) fn load_u64(&mut self, to: Reg, value: u64) {
+        self.push(BPF_LD | BPF_IMM | BPF_DW, to, Reg(0), 0, value as i32);
+        self.push(0, Reg(0), Reg(0), 0, (value >> 32) as i32);
+    }
+
+    /// `to = value`
+    pub(super) fn set(&mut self, to: Reg, value: Operand) {
+        self.op64(BPF_MOV, to, value);
+    }
+
+    /// An operation of 64 bits.
+    pub(super) fn op64(&mut self, op: u32, to: Reg, with: Operand) {
+        self.op(BPF_ALU64 | op, to, with);
+    }
+
+    /// An operation of 32 bits, which leaves zeros in the upper half.
+    pub(super) fn op32(&mut self, op: u32, to: Reg, with: Operand) {
+        self.op(BPF_ALU | op, to, with);
+    }
+
+    /// Turns the lower `bits` from network byte order into the machine's, with zeros above.
+    pub(super) fn turn_from_network(&mut self, to: Reg, bits: i32) {
+        self.push(BPF_ALU | BPF_END | BPF_TO_BE, to, Reg(0), 0, bits);
+    }
+
+    /// Calls a helper of the kernel.
+    pub(super) fn call(&mut self, helper: u32) {
+        self.push(BPF_JMP | BPF_CALL, Reg(0), Reg(0), 0, helper as i32);
+    }
+
+    pub(super) fn exit(&mut self) {
+        self.push(BPF_JMP | BPF_EXIT, Reg(0), Reg(0), 0, 0);
+    }
+
+    pub(super) fn jump(&mut self, to: Label) {
+        self.items.push(Item::Jump(
+            instruction(BPF_JMP | BPF_JA, Reg(0), Reg(0), 0, 0),
+            to,
+        ));
+    }
+
+    /// Jumps if the comparison of 64 bits holds.
+    pub(super) fn jump64(&mut self, comparison: u32, left: Reg, right: Reg, to: Label) {
+        let code = BPF_JMP | comparison | BPF_X;
+        self.items
+            .push(Item::Jump(instruction(code, left, right, 0, 0), to));
+    }
+
+    /// Jumps if the comparison of the lower 32 bits holds.
+    pub(super) fn jump32(&mut self, comparison: u32, left: Reg, right: Operand, to: Label) {
+        let code = BPF_JMP32 | comparison;
+        let jump = match right {
+            Operand::Reg(right) => instruction(code | BPF_X, left, right, 0, 0),
+            Operand::Imm(right) => instruction(code | BPF_K, left, Reg(0), 0, right),
+        };
+        self.items.push(Item::Jump(jump, to));
+    }
+
+    /// The instructions. What is never reached is left out, as the kernel refuses it.
+    ///
+    /// # Errors
+    ///
+    /// A jump is farther than an instruction can say.
+    pub(super) fn finish(self) -> Result<Vec<bpf_insn>> {
+        let reached = self.reached();
+        let kept: Vec<Item> = self
+            .items
+            .into_iter()
+            .zip(reached)
+            .filter_map(|(item, reached)| {
+                (reached || matches!(item, Item::Label(_))).then_some(item)
+            })
+            .collect();
+        // A jump to what comes next anyway is none.
+        let mut items: Vec<Item> = Vec::with_capacity(kept.len());
+        for (at, item) in kept.iter().enumerate() {
+            if let Item::Jump(jump, to) = item
+                && u32::from(jump.code) == BPF_JMP | BPF_JA
+            {
+                let labels = kept[at + 1..]
+                    .iter()
+                    .take_while(|next| matches!(next, Item::Label(_)));
+                if labels
+                    .into_iter()
+                    .any(|next| matches!(next, Item::Label(label) if label == to))
+                {
+                    continue;
+                }
+            }
+            items.push(*item);
+        }
+        let mut places = vec![0; self.labels];
+        let mut at = 0i64;
+        for item in &items {
+            match item {
+                Item::Label(label) => places[label.0] = at,
+                Item::Instruction(_) | Item::Jump(..) => at += 1,
+            }
+        }
+        let mut code = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Item::Label(_) => {}
+                Item::Instruction(instruction) => code.push(instruction),
+                Item::Jump(mut jump, to) => {
+                    let far = places[to.0] - code.len() as i64 - 1;
+                    jump.off = i16::try_from(far).map_err(|_| {
+                        Error::not_supported(
+                            "the filter is too large for the kernel (take fewer terms)",
+                        )
+                    })?;
+                    code.push(jump);
+                }
+            }
+        }
+        Ok(code)
+    }
+
+    /// Which items can be reached from the first.
+    fn reached(&self) -> Vec<bool> {
+        let mut places = vec![0; self.labels];
+        for (at, item) in self.items.iter().enumerate() {
+            if let Item::Label(label) = item {
+                places[label.0] = at;
+            }
+        }
+        let mut reached = vec![false; self.items.len()];
+        let mut starts = vec![0];
+        while let Some(start) = starts.pop() {
+            for (item, reached) in self.items.iter().zip(&mut reached).skip(start) {
+                if std::mem::replace(reached, true) {
+                    break;
+                }
+                let ends = match item {
+                    Item::Jump(jump, to) => {
+                        starts.push(places[to.0]);
+                        u32::from(jump.code) == BPF_JMP | BPF_JA
+                    }
+                    Item::Instruction(it) => u32::from(it.code) == BPF_JMP | BPF_EXIT,
+                    Item::Label(_) => false,
+                };
+                if ends {
+                    break;
+                }
+            }
+        }
+        reached
+    }
+
+    fn op(&mut self, code: u32, to: Reg, with: Operand) {
+        match with {
+            Operand::Reg(with) => self.push(code | BPF_X, to, with, 0, 0),
+            Operand::Imm(with) => self.push(code | BPF_K, to, Reg(0), 0, with),
+        }
+    }
+
+    fn push(&mut self, code: u32, dst: Reg, src: Reg, offset: i16, imm: i32) {
+        self.items
+            .push(Item::Instruction(instruction(code, dst, src, offset, imm)));
+    }
+}
+
+fn instruction(code: u32, dst: Reg, src: Reg, off: i16, imm: i32) -> bpf_insn {
+    bpf_insn {
+        code: code as u8,
+        _bitfield_align_1: [],
+        _bitfield_1: bpf_insn::new_bitfield_1(dst.0, src.0),
+        off,
+        imm,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jumps_find_their_labels_and_dead_code_goes() {
+        let mut code = Assembler::default();
+        let (end, next) = (code.label(), code.label());
+        code.jump32(0x10, Reg(1), Operand::Imm(7), end);
+        code.jump(next);
+        code.set(Reg(0), Operand::Imm(1)); // nothing leads here
+        code.place(next);
+        code.load_u64(Reg(2), 1 << 40);
+        code.place(end);
+        code.exit();
+        let code = code.finish().expect("short jumps");
+        let codes: Vec<(u8, i16)> = code.iter().map(|it| (it.code, it.off)).collect();
+        // The conditional jump passes over the constant, which takes two.
+        assert_eq!(codes, [(0x16, 2), (0x18, 0), (0, 0), (0x95, 0)]);
+    }
+
+    #[test]
+    fn jumps_too_far_are_refused() {
+        let mut code = Assembler::default();
+        let end = code.label();
+        code.jump32(0x10, Reg(1), Operand::Imm(7), end);
+        for _ in 0..40_000 {
+            code.set(Reg(0), Operand::Imm(1));
+        }
+        code.place(end);
+        code.exit();
+        assert!(code.finish().is_err());
+    }
+}

@@ -1,0 +1,336 @@
+//! A filter's plan as the instructions that decide in the kernel.
+
+use super::{
+    assembler::{Assembler, Label, Operand, Reg},
+    packet,
+};
+use crate::{
+    Prefix, Result,
+    filter::{End, Expr, Field, Plan, Test},
+};
+use aya_obj::generated::{
+    BPF_AND, BPF_DW, BPF_JEQ, BPF_JGE, BPF_JLE, BPF_JLT, BPF_JNE, BPF_JSET, BPF_OR, BPF_W, bpf_insn,
+};
+use skbdrop_ebpf::{
+    NAME_LEN,
+    view::{View, known, needs},
+};
+use std::{mem::offset_of, net::IpAddr};
+
+/// The view, for the whole of the code.
+pub(super) const VIEW: Reg = Reg(6);
+/// What is looked at. Helpers overwrite it.
+pub(super) const VALUE: Reg = Reg(0);
+/// A constant to compare with. Helpers overwrite it.
+pub(super) const CONSTANT: Reg = Reg(2);
+/// The first argument, which is the view.
+const ARGUMENT: Reg = Reg(1);
+/// Ranges that are looked through one by one; more are halved first.
+const FEW: usize = 3;
+
+/// Where a field of the view is.
+macro_rules! at {
+    ($field:ident) => {
+        std::mem::offset_of!(skbdrop_ebpf::view::View, $field) as i16
+    };
+}
+pub(super) use at;
+
+/// The body of the program's filter, and what it asks for.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) instructions: Vec<bpf_insn>,
+    /// Bits of [`needs`].
+    pub(super) needs: u32,
+}
+
+/// Compiles a plan.
+///
+/// # Errors
+///
+/// It is too large for the kernel.
+pub(super) fn compile(plan: &Plan) -> Result<Compiled> {
+    let mut asked = needs::FILTER;
+    plan.0.for_each(&mut |test| asked |= needs_of(test));
+    let mut code = Assembler::default();
+    let (yes, no) = (code.label(), code.label());
+    code.set(VIEW, Operand::Reg(ARGUMENT));
+    emit(&mut code, &plan.0, yes, no, &mut emit_test)?;
+    code.place(yes);
+    code.set(Reg(0), Operand::Imm(1));
+    code.exit();
+    code.place(no);
+    code.set(Reg(0), Operand::Imm(0));
+    code.exit();
+    Ok(Compiled {
+        instructions: code.finish()?,
+        needs: asked,
+    })
+}
+
+fn needs_of(test: &Test) -> u32 {
+    match test {
+        Test::Reason(_) | Test::Symbol(_) => 0,
+        Test::Interface { .. } | Test::Number(Field::Ifindex | Field::Netns, _) => needs::INTERFACE,
+        Test::Number(Field::Length | Field::Protocol, _) => needs::PACKET,
+        Test::Number(Field::Transport | Field::Port(_), _) | Test::Address(..) => {
+            needs::PACKET | needs::HEADERS
+        }
+        Test::Mark { .. } => needs::MARK,
+        Test::Pcap(_) => needs::PACKET | needs::HEAD,
+    }
+}
+
+/// Code that goes to `yes` or to `no`, and never on.
+pub(super) fn emit<T>(
+    code: &mut Assembler,
+    expr: &Expr<T>,
+    yes: Label,
+    no: Label,
+    test: &mut impl FnMut(&mut Assembler, &T, Label, Label) -> Result<()>,
+) -> Result<()> {
+    match expr {
+        Expr::Always(true) => code.jump(yes),
+        Expr::Always(false) => code.jump(no),
+        Expr::Test(it) => test(code, it, yes, no)?,
+        Expr::Not(inner) => emit(code, inner, no, yes, test)?,
+        Expr::All(all) => {
+            for inner in all {
+                let next = code.label();
+                emit(code, inner, next, no, test)?;
+                code.place(next);
+            }
+            code.jump(yes);
+        }
+        Expr::Any(any) => {
+            for inner in any {
+                let next = code.label();
+                emit(code, inner, yes, next, test)?;
+                code.place(next);
+            }
+            code.jump(no);
+        }
+    }
+    Ok(())
+}
+
+fn emit_test(code: &mut Assembler, test: &Test, yes: Label, no: Label) -> Result<()> {
+    match test {
+        Test::Reason(reasons) => {
+            known_or(code, known::REASON, no);
+            look(code, BPF_W, at!(reason));
+            ranges(
+                code,
+                reasons.numbers.as_deref().unwrap_or_default(),
+                yes,
+                no,
+                &mut compare32,
+            );
+        }
+        Test::Symbol(sites) => {
+            look(code, BPF_DW, at!(location));
+            ranges(
+                code,
+                sites.ranges.as_deref().unwrap_or_default(),
+                yes,
+                no,
+                &mut compare64,
+            );
+        }
+        Test::Interface { name, here } => interface(code, name.as_bytes(), *here, yes, no),
+        Test::Number(field, wanted) => {
+            let (bit, offset) = place(*field);
+            known_or(code, bit, no);
+            look(code, BPF_W, offset);
+            ranges(code, wanted, yes, no, &mut compare32);
+        }
+        Test::Address(end, prefix) => address(code, *end, *prefix, yes, no),
+        Test::Mark { value, mask } => {
+            known_or(code, known::MARK, no);
+            look(code, BPF_W, at!(mark));
+            code.op32(BPF_AND, VALUE, Operand::Imm(*mask as i32));
+            compare32(code, BPF_JEQ, *value, yes);
+            code.jump(no);
+        }
+        Test::Pcap(program) => packet::emit_program(code, program, yes, no)?,
+    }
+    Ok(())
+}
+
+/// The bit that says that the field is known, and where it is.
+fn place(field: Field) -> (u32, i16) {
+    match field {
+        Field::Ifindex => (known::IFINDEX, at!(ifindex)),
+        Field::Netns => (known::NETNS, at!(netns)),
+        Field::Length => (known::LENGTH, at!(length)),
+        Field::Protocol => (known::PROTOCOL, at!(protocol)),
+        Field::Transport => (known::TRANSPORT, at!(transport)),
+        Field::Port(End::Src) => (known::PORTS, at!(src_port)),
+        Field::Port(End::Dst) => (known::PORTS, at!(dst_port)),
+    }
+}
+
+/// Loads a field into [`VALUE`].
+///
+/// The verifier takes what a comparison tells of a value for told of the place as well that it was loaded from. Another look at
+/// the same field would then be one of many known outcomes, each of which it follows on its own. An operation that changes nothing makes it
+/// forget where the value is from.
+pub(super) fn look(code: &mut Assembler, size: u32, offset: i16) {
+    code.load(size, VALUE, VIEW, offset);
+    code.op64(BPF_OR, VALUE, Operand::Imm(0));
+}
+
+/// Goes to `otherwise` unless all of this is known.
+fn known_or(code: &mut Assembler, bit: u32, otherwise: Label) {
+    let known = code.label();
+    look(code, BPF_W, at!(known));
+    code.jump32(BPF_JSET, VALUE, Operand::Imm(bit as i32), known);
+    code.jump(otherwise);
+    code.place(known);
+}
+
+/// Goes to `yes` if the value is in one of the ranges, which are sorted.
+fn ranges<T: Copy + PartialEq + Bounded>(
+    code: &mut Assembler,
+    ranges_: &[(T, T)],
+    yes: Label,
+    no: Label,
+    compare: &mut impl FnMut(&mut Assembler, u32, T, Label),
+) {
+    if ranges_.len() > FEW {
+        let (below, above) = ranges_.split_at(ranges_.len() / 2);
+        let upper = code.label();
+        compare(code, BPF_JGE, above[0].0, upper);
+        ranges(code, below, yes, no, compare);
+        code.place(upper);
+        ranges(code, above, yes, no, compare);
+        return;
+    }
+    for &(first, last) in ranges_ {
+        if first == last {
+            compare(code, BPF_JEQ, first, yes);
+            continue;
+        }
+        if first != T::LEAST {
+            compare(code, BPF_JLT, first, no);
+        }
+        if last == T::MOST {
+            code.jump(yes);
+            return;
+        }
+        compare(code, BPF_JLE, last, yes);
+    }
+    code.jump(no);
+}
+
+trait Bounded {
+    const LEAST: Self;
+    const MOST: Self;
+}
+
+impl Bounded for u32 {
+    const LEAST: Self = Self::MIN;
+    const MOST: Self = Self::MAX;
+}
+
+impl Bounded for u64 {
+    const LEAST: Self = Self::MIN;
+    const MOST: Self = Self::MAX;
+}
+
+fn compare32(code: &mut Assembler, comparison: u32, with: u32, to: Label) {
+    code.jump32(comparison, VALUE, Operand::Imm(with as i32), to);
+}
+
+fn compare64(code: &mut Assembler, comparison: u32, with: u64, to: Label) {
+    code.load_u64(CONSTANT, with);
+    code.jump64(comparison, VALUE, CONSTANT, to);
+}
+
+fn interface(code: &mut Assembler, name: &[u8], here: Option<(u32, u32)>, yes: Label, no: Label) {
+    let unnamed = code.label();
+    known_or(code, known::IFNAME, unnamed);
+    let mut padded = [0; NAME_LEN];
+    match padded.get_mut(..name.len()) {
+        // The kernel's names are shorter than their array and hold no NUL.
+        Some(front) if name.len() < NAME_LEN && !name.contains(&0) => front.copy_from_slice(name),
+        _ => {
+            code.jump(no);
+            code.place(unnamed);
+            code.jump(no);
+            return;
+        }
+    }
+    bits(
+        code,
+        at!(ifname),
+        u128::MAX,
+        u128::from_be_bytes(padded),
+        no,
+    );
+    code.jump(yes);
+    code.place(unnamed);
+    if let Some((netns, index)) = here {
+        for (field, wanted) in [(Field::Netns, netns), (Field::Ifindex, index)] {
+            let (bit, offset) = place(field);
+            known_or(code, bit, no);
+            look(code, BPF_W, offset);
+            compare32(code, BPF_JNE, wanted, no);
+        }
+        code.jump(yes);
+    } else {
+        code.jump(no);
+    }
+}
+
+fn address(code: &mut Assembler, end: End, prefix: Prefix, yes: Label, no: Label) {
+    let offset = match end {
+        End::Src => at!(src),
+        End::Dst => at!(dst),
+    };
+    match prefix.address() {
+        IpAddr::V4(address) => {
+            known_or(code, known::IPV4, no);
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(prefix.length()))
+                .unwrap_or(0);
+            if mask != 0 {
+                look(code, BPF_W, offset);
+                if mask != u32::MAX {
+                    code.op32(BPF_AND, VALUE, Operand::Imm(mask.to_be() as i32));
+                }
+                compare32(code, BPF_JNE, u32::from(address).to_be(), no);
+            }
+        }
+        IpAddr::V6(address) => {
+            known_or(code, known::IPV6, no);
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(prefix.length()))
+                .unwrap_or(0);
+            bits(code, offset, mask, address.into(), no);
+        }
+    }
+    code.jump(yes);
+}
+
+/// Goes to `no` unless the 16 bytes at `offset`, in network byte order, are `value` in the bits of `mask`.
+fn bits(code: &mut Assembler, offset: i16, mask: u128, value: u128, no: Label) {
+    for (at, shift) in [(offset, 64), (offset + 8, 0)] {
+        let half = |bits: u128| ((bits >> shift) as u64).to_be();
+        let mask = half(mask);
+        if mask == 0 {
+            continue;
+        }
+        look(code, BPF_DW, at);
+        if mask != u64::MAX {
+            code.load_u64(CONSTANT, mask);
+            code.op64(BPF_AND, VALUE, Operand::Reg(CONSTANT));
+        }
+        compare64(code, BPF_JNE, half(value), no);
+    }
+}
+
+const _: () = {
+    // Offsets fit an instruction.
+    assert!(offset_of!(View, head) < i16::MAX as usize);
+};
