@@ -51,6 +51,8 @@ mod record;
 #[cfg(feature = "replay")]
 pub mod replay;
 mod settings;
+#[cfg(any(feature = "ebpf", feature = "perf"))]
+mod wake;
 
 #[cfg(feature = "ebpf")]
 pub(crate) use ebpf::{CountKey, EbpfCounts, by};

@@ -1,5 +1,6 @@
 //! The eBPF backend: the program of `skbdrop-ebpf` on the tracepoint `skb:kfree_skb`.
 
+mod bell;
 mod config;
 mod count;
 mod cpus;
@@ -9,8 +10,8 @@ pub(super) mod fuzz;
 mod groups;
 mod load;
 mod object;
+mod protocol;
 mod source;
-mod wake;
 
 pub(crate) use count::EbpfCounts;
 pub(crate) use skbdrop_ebpf::{CountKey, by};

@@ -1,16 +1,16 @@
 //! The program, attached, and the ring buffer that it writes to.
 
 use super::{
+    bell::{EbpfBell, has_record},
     config::{Extent, KernelConfig, Pacing},
     cpus::Cpus,
     decode::decode,
     load::{Loaded, Wanted, possible_cpus},
     object,
-    wake::{Wake, has_record},
 };
 use crate::{
     BackendKind, Error, ErrorKind, Result,
-    backend::{Read, Record as Drop, Settings, Source},
+    backend::{Read, Record as Drop, Settings, Source, wake::Wake},
     sys::bpf::{self, ProgramType},
 };
 use aya::maps::{MapData, RingBuf};
@@ -26,7 +26,7 @@ const MIN_RECORDS: usize = 8;
 
 /// The program, attached, and its ring buffer.
 pub(crate) struct EbpfSource {
-    wake: Wake,
+    wake: Wake<EbpfBell>,
     ring: RingBuf<MapData>,
     cpus: Cpus,
     program: OwnedFd,
@@ -83,7 +83,7 @@ impl EbpfSource {
             },
         )?;
         let mut source = Self {
-            wake: Wake::new(&mut loaded, settings.max_latency)?,
+            wake: Wake::new(EbpfBell::new(&mut loaded)?, settings.max_latency)?,
             ring: loaded.ring(object::RECORDS)?,
             cpus: Cpus::new(&mut loaded)?,
             program: loaded.program,
