@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{Error, Result, sys::perf};
 use perf_event::{ReadFormat, SampleFlag, Sampler};
-use std::{io, mem, os::fd::BorrowedFd};
+use std::{collections::VecDeque, io, mem, os::fd::BorrowedFd};
 
 /// A drop, and how many were lost before it.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +19,8 @@ pub(super) struct Told {
 /// One CPU's event.
 pub(super) struct Ring {
     sampler: Sampler,
-    /// Taken out of the ring and not handed out yet.
-    next: Option<Told>,
+    /// Taken out of the ring and not handed out yet, in order of time.
+    told: VecDeque<Told>,
     /// Losses that were told in the ring and wait for the next drop.
     untold: u64,
     /// All losses that were told in the ring.
@@ -74,7 +74,7 @@ impl Ring {
         };
         Ok(Self {
             sampler,
-            next: None,
+            told: VecDeque::new(),
             untold: 0,
             lost: 0,
             taken: 0,
@@ -91,42 +91,24 @@ impl Ring {
     /// Whether there is something to take.
     pub(super) fn has_record(&mut self) -> bool {
         // A record is given back to the kernel when it is dropped.
-        self.next.is_some() || self.sampler.next_record().map(mem::forget).is_some()
+        !self.told.is_empty() || self.sampler.next_record().map(mem::forget).is_some()
     }
 
-    /// Whether a drop was [peeked](Self::peek) at and not taken.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.next.is_some()
-    }
-
-    /// The time of the next drop, if there is one.
-    pub(super) fn peek(&mut self, format: &Format) -> Option<u64> {
-        if self.next.is_none() {
-            self.next = self.read(format);
-        }
-        self.next.map(|next| next.sample.time)
-    }
-
-    /// Hands out what [`peek`](Self::peek) saw.
-    pub(super) fn take(&mut self) -> Option<Told> {
-        self.next.take()
-    }
-
-    /// How many records since the last time could not be decoded.
-    pub(super) fn take_undecodable(&mut self) -> u64 {
-        mem::take(&mut self.undecodable)
-    }
-
-    fn read(&mut self, format: &Format) -> Option<Told> {
+    /// Takes what is in the ring.
+    pub(super) fn look(&mut self, format: &Format) {
         while let Some(record) = self.sampler.next_record() {
             // In place, but for one that the ring's end cuts in two.
             match decode(record.ty(), &record.to_contiguous(), format) {
                 Ok(Item::Sample(sample)) => {
                     self.taken += 1;
-                    return Some(Told {
-                        sample,
-                        lost_before: mem::take(&mut self.untold),
-                    });
+                    let lost_before = mem::take(&mut self.untold);
+                    insert(
+                        &mut self.told,
+                        Told {
+                            sample,
+                            lost_before,
+                        },
+                    );
                 }
                 Ok(Item::Lost(count)) => {
                     self.untold = self.untold.saturating_add(count);
@@ -139,7 +121,21 @@ impl Ring {
                 }
             }
         }
-        None
+    }
+
+    /// The time of the next drop, if there is one.
+    pub(super) fn next_time(&self) -> Option<u64> {
+        self.told.front().map(|told| told.sample.time)
+    }
+
+    /// The next drop.
+    pub(super) fn take(&mut self) -> Option<Told> {
+        self.told.pop_front()
+    }
+
+    /// How many records since the last time could not be decoded.
+    pub(super) fn take_undecodable(&mut self) -> u64 {
+        mem::take(&mut self.undecodable)
     }
 
     /// Losses so far. A kernel that does not count them tells of them in the ring, once there is room
@@ -165,5 +161,40 @@ impl Ring {
         } else {
             value(0).saturating_sub(self.taken)
         })
+    }
+}
+
+/// Where it belongs by its time: nearly always last. The kernel takes the time before the room in the ring, and an
+/// interrupt may come between, with drops of its own.
+fn insert(told: &mut VecDeque<Told>, new: Told) {
+    let later = told.iter().rev();
+    let later = later.take_while(|told| told.sample.time > new.sample.time);
+    match later.count() {
+        0 => told.push_back(new),
+        later => told.insert(told.len() - later, new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_interrupt_delayed_comes_where_it_belongs() {
+        let mut told = VecDeque::new();
+        for (time, lost_before) in [(5, 0), (9, 1), (7, 2), (7, 3), (12, 4), (1, 5)] {
+            let sample = Sample::at(time);
+            insert(
+                &mut told,
+                Told {
+                    sample,
+                    lost_before,
+                },
+            );
+        }
+        let order = told.iter().map(|told| (told.sample.time, told.lost_before));
+        // Those of one time stay in the order of the ring.
+        let expected = [(1, 5), (5, 0), (7, 2), (7, 3), (9, 1), (12, 4)];
+        assert_eq!(order.collect::<Vec<_>>(), expected);
     }
 }

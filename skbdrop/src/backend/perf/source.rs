@@ -96,7 +96,7 @@ impl PerfSource {
             read.taken += 1;
             let ring = &mut self.rings[at];
             let told = ring.take();
-            match ring.peek(&self.format) {
+            match ring.next_time() {
                 Some(time) => first.0.0 = time,
                 None => drop(PeekMut::pop(first)),
             }
@@ -109,15 +109,14 @@ impl PerfSource {
         Ok(false)
     }
 
-    /// Looks into the rings of which no drop waits; says whether there are any.
+    /// Looks into all rings; says whether there are drops.
     fn look(&mut self) -> bool {
         self.complete = mem::replace(&mut self.looked, clock::kernel_monotonic_ns());
+        self.next.clear();
         for (at, ring) in self.rings.iter_mut().enumerate() {
-            if !ring.is_waiting()
-                && let Some(time) = ring.peek(&self.format)
-            {
-                self.next.push(Reverse((time, at)));
-            }
+            ring.look(&self.format);
+            self.next
+                .extend(ring.next_time().map(|time| Reverse((time, at))));
         }
         !self.next.is_empty()
     }
