@@ -406,14 +406,15 @@ impl Builder {
 
     /// How long a drop may wait for others before the reader is woken for all of them; 10 ms by default. While drops are
     /// rarer than that, each wakes the reader at once. With 0 that is so always, which costs some
-    /// microseconds a drop. Only the eBPF backend gathers drops.
+    /// microseconds a drop. The netlink backend lets no drops gather.
     pub fn max_latency(mut self, latency: Duration) -> Self {
         self.max_latency = latency;
         self
     }
 
     /// How full the buffer may be, in per cent, before a reader that waits for drops to gather is woken in any
-    /// case; 25 by default. Less leaves more room for what comes until it has its turn.
+    /// case; 25 by default. Less leaves more room for what comes until it has its turn. The perf backend has a part of
+    /// the buffer for each CPU, and wakes it each time that so much of one was written.
     pub fn wakeup_fill(mut self, percent: u32) -> Self {
         self.wakeup_fill = percent;
         self

@@ -129,8 +129,9 @@ const WAKE: Run = Run {
         "stays_readable",
         "tiny_buffer",
         "sleeps_and_wakes",
+        "of_any_cpu",
     ],
-    backends: "ebpf",
+    backends: "ebpf,perf",
 };
 const COUNTERS: Run = Run {
     test: "counters",

@@ -9,23 +9,16 @@
 
 #[cfg(feature = "ebpf")]
 pub(crate) mod bpf;
+#[cfg(feature = "perf")]
+pub(crate) mod perf;
 #[cfg(feature = "ebpf")]
 pub(crate) mod shared;
 #[cfg(feature = "netlink")]
 pub(crate) mod socket;
 
-/// The descriptor of a perf event, which its crate only gives as a number.
-#[cfg(feature = "perf")]
-pub(crate) fn perf_fd(sampler: &perf_event::Sampler) -> BorrowedFd<'_> {
-    // SAFETY: the sampler owns the descriptor, and keeps it open while it is borrowed.
-    unsafe { BorrowedFd::borrow_raw(sampler.as_raw_fd()) }
-}
-
 /// `SYSFS_MAGIC` in `include/uapi/linux/magic.h`.
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 
-#[cfg(feature = "perf")]
-use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::{fs::File, ops::Deref, path::Path};
 
 /// Maps the kernel's BTF file; `None` where the kernel cannot (before 6.16), or the file is not

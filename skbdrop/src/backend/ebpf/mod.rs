@@ -1,6 +1,7 @@
 //! The eBPF backend: the program of `skbdrop-ebpf` on the tracepoint `skb:kfree_skb`.
 
 mod assembler;
+mod bell;
 mod config;
 mod count;
 mod cpus;
@@ -12,8 +13,8 @@ mod groups;
 mod load;
 mod object;
 mod packet;
+mod protocol;
 mod source;
-mod wake;
 
 pub(crate) use count::EbpfCounts;
 pub(crate) use skbdrop_ebpf::{CountKey, by};

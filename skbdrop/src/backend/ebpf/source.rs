@@ -1,17 +1,17 @@
 //! The program, attached, and the ring buffer that it writes to.
 
 use super::{
+    bell::{EbpfBell, has_record},
     config::{Extent, KernelConfig, Pacing},
     cpus::Cpus,
     decode::decode,
     filter::{self, Compiled},
     load::{Loaded, Wanted, possible_cpus},
     object,
-    wake::{Wake, has_record},
 };
 use crate::{
     BackendKind, Error, ErrorKind, Result,
-    backend::{LeftOut, Read, Record as Drop, Settings, Source},
+    backend::{LeftOut, Read, Record as Drop, Settings, Source, wake::Wake},
     filter::Plan,
     gate::MAX_SITES,
     sys::bpf::{self, ProgramType},
@@ -30,7 +30,7 @@ const MIN_RECORDS: usize = 8;
 
 /// The program, attached, and its ring buffer.
 pub(crate) struct EbpfSource {
-    wake: Wake,
+    wake: Wake<EbpfBell>,
     ring: RingBuf<MapData>,
     cpus: Cpus,
     program: OwnedFd,
@@ -95,7 +95,7 @@ impl EbpfSource {
             },
         )?;
         let mut source = Self {
-            wake: Wake::new(&mut loaded, settings.max_latency)?,
+            wake: Wake::new(EbpfBell::new(&mut loaded)?, settings.max_latency)?,
             ring: loaded.ring(object::RECORDS)?,
             cpus: Cpus::new(&mut loaded)?,
             program: loaded.program,

@@ -25,7 +25,7 @@ pub(super) enum Item {
 }
 
 /// A drop as perf tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sample {
     pub(super) pid: u32,
     pub(super) tid: u32,
@@ -79,6 +79,15 @@ impl Sample {
             protocol: fitting(optional(format.protocol, "protocol")?, "protocol")?,
             reason: fitting(optional(format.reason, "reason")?, "reason")?,
         })
+    }
+
+    /// One of which nothing else is known.
+    #[cfg(test)]
+    pub(super) fn at(time: u64) -> Self {
+        Self {
+            time,
+            ..Self::default()
+        }
     }
 
     /// The record that it stands for.

@@ -1,14 +1,24 @@
 //! How the reader sleeps: until the first record, or for a while in which records gather. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A way to sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sleep {
+pub(in crate::backend) enum Sleep {
     /// Until the first record comes.
     UntilRecord,
     /// For so long; sooner only if the ring fills beyond the mark.
     For(Duration),
+}
+
+impl Sleep {
+    /// Whether a sleep that began then is over, by its own time.
+    pub(super) fn is_over(self, since: Instant) -> bool {
+        match self {
+            Self::UntilRecord => false,
+            Self::For(time) => since.elapsed() >= time,
+        }
+    }
 }
 
 /// Chooses. As long as records are rare, each wakes the reader at once. Once it was woken for records twice within the
