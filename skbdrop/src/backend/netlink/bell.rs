@@ -59,8 +59,9 @@ impl Bell for SocketBell {
         false
     }
 
+    /// The socket is not any more once it is empty, with records that are still to be taken.
     fn stays_readable(&mut self) -> bool {
-        self.is_listening
+        false
     }
 
     fn awake(&mut self) {}
