@@ -406,7 +406,8 @@ impl Builder {
 
     /// How long a drop may wait for others before the reader is woken for all of them; 10 ms by default. While drops are
     /// rarer than that, each wakes the reader at once. With 0 that is so always, which costs some
-    /// microseconds a drop. The netlink backend lets no drops gather.
+    /// microseconds a drop. The netlink backend lets drops gather for 10 ms at most, and only in a receive buffer of at
+    /// least 2 MiB, since nothing wakes it when that fills.
     pub fn max_latency(mut self, latency: Duration) -> Self {
         self.max_latency = latency;
         self

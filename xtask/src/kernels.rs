@@ -131,7 +131,7 @@ const WAKE: Run = Run {
         "sleeps_and_wakes",
         "of_any_cpu",
     ],
-    backends: "ebpf,perf",
+    backends: ALL,
 };
 const COUNTERS: Run = Run {
     test: "counters",

@@ -51,7 +51,7 @@ mod record;
 #[cfg(feature = "replay")]
 pub mod replay;
 mod settings;
-#[cfg(any(feature = "ebpf", feature = "perf"))]
+#[cfg(any(feature = "ebpf", feature = "perf", feature = "netlink"))]
 mod wake;
 
 #[cfg(feature = "ebpf")]

@@ -2,6 +2,7 @@
 //! hardware are seen by it alone.
 
 mod answer;
+mod bell;
 mod config;
 mod control;
 mod decode;

@@ -4,17 +4,13 @@ use super::refusal;
 use crate::{Error, Result};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 use rustix::{
-    event::epoll,
     net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force},
     time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
         timerfd_settime,
     },
 };
-use std::{
-    os::fd::{AsFd as _, OwnedFd},
-    time::Duration,
-};
+use std::{os::fd::OwnedFd, time::Duration};
 
 /// How often an idle monitor looks whether drop_monitor is still on. It takes some microseconds; what is
 /// dropped until then is not seen.
@@ -46,19 +42,14 @@ pub(super) fn set_receive_buffer(events: &Socket, bytes: usize) -> Result<()> {
         })
 }
 
-/// A descriptor that is readable when there are events, and now and then.
-pub(super) fn waiting(events: &Socket) -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+/// A descriptor that is readable now and then.
+pub(super) fn watch_timer() -> rustix::io::Result<OwnedFd> {
     let timer = timerfd_create(
         TimerfdClockId::Monotonic,
         TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
     )?;
     set_timer(&timer, WATCH_INTERVAL, WATCH_INTERVAL)?;
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    for fd in [events.as_fd(), timer.as_fd()] {
-        let data = epoll::EventData::new_u64(0);
-        epoll::add(&epoll, fd, data, epoll::EventFlags::IN)?;
-    }
-    Ok((epoll, timer))
+    Ok(timer)
 }
 
 pub(super) fn set_timer(

@@ -1,18 +1,19 @@
 //! Joins the group, has drop_monitor on, reads alerts.
 
 use super::{
+    bell::{SocketBell, gathering},
     config::Mode,
     control::Control,
     decode::{Taken, decode, time},
     losses::Losses,
     members::Members,
     message::Message,
-    socket::{join, open, set_receive_buffer, set_timer, waiting},
+    socket::{join, open, set_receive_buffer, set_timer, watch_timer},
     switch::{Switch, Wanted},
 };
 use crate::{
     BackendKind, Error, Result,
-    backend::{Read, Record, Settings, Source, Time, Trap},
+    backend::{Read, Record, Settings, Source, Time, Trap, wake::Wake},
     clock,
     sys::socket::mem_info,
 };
@@ -40,12 +41,13 @@ const MIN_TRUNC_LEN: u32 = 1;
 
 /// The sockets.
 pub(crate) struct NetlinkSource {
+    // Declared first: it has the socket too.
+    wake: Wake<SocketBell>,
     events: Socket,
     switch: Switch,
     family: u16,
     group: u32,
-    /// What the monitor waits on: the events and the timer.
-    epoll: OwnedFd,
+    /// When to look whether drop_monitor is still on.
     timer: OwnedFd,
     snap_len: usize,
     hardware: bool,
@@ -73,8 +75,14 @@ impl NetlinkSource {
             .unwrap_or(settings.buffer_size as usize);
         set_receive_buffer(&events, buffer_size)?;
         join(&events, family.group)?;
-        let (epoll, timer) = waiting(&events)
-            .map_err(|e| Error::io("cannot make a descriptor to wait for `drop_monitor` on", e))?;
+        let mut wake = Wake::new(
+            SocketBell::new(&events)?,
+            gathering(settings.max_latency, buffer_size),
+        )?;
+        let timer = watch_timer()
+            .map_err(|e| Error::io("cannot make a timer to watch `drop_monitor` by", e))?;
+        wake.watch(timer.as_fd())?;
+        wake.fall_asleep(|| false)?;
         let wanted = Wanted {
             mode: if options.summary {
                 Mode::Summary
@@ -95,17 +103,17 @@ impl NetlinkSource {
         let losses = match entered {
             Ok(losses) => losses,
             Err(e) => {
-                drop(events);
+                drop((wake, events));
                 switch.leave();
                 return Err(e);
             }
         };
         Ok(Self {
+            wake,
             events,
             switch,
             family: family.id,
             group: family.group,
-            epoll,
             timer,
             snap_len: settings.snap_len as usize,
             hardware: options.hardware,
@@ -207,7 +215,7 @@ impl Source for NetlinkSource {
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.wake.fd()
     }
 
     fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Record<'_>)) -> Result<Read> {
@@ -263,6 +271,11 @@ impl Source for NetlinkSource {
             self.losses.look(&self.events, self.switch.control());
         }
         read.ended = self.stopped && drained && self.counted.is_empty();
+        if read.taken > 0 {
+            self.wake.for_records()?;
+        } else if drained && !read.ended {
+            self.wake.fall_asleep(|| false)?;
+        }
         Ok(read)
     }
 

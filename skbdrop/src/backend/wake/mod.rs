@@ -1,4 +1,4 @@
-//! When a backend's reader sleeps and what wakes it, for the backends whose kernel side can be told to ring once.
+//! When a backend's reader sleeps, and what wakes it.
 //!
 //! One descriptor to wait on: an epoll with what the [`Bell`] rings by, and a timer, which bounds a sleep under
 //! load. It is readable from the moment that there may be something until the reader has looked, found
