@@ -36,7 +36,8 @@ pub struct Lab {
     pub sender: NetNs,
     /// Receives by `left`, 10.1.0.1, forwards to `right`, 10.2.0.1.
     pub router: NetNs,
-    left: Way,
+    /// From the sender to the router.
+    pub left: Way,
 }
 
 impl Lab {
@@ -180,7 +181,7 @@ impl Lab {
     }
 
     /// Sends a frame from the sender to the router, after `change`.
-    fn send(&self, mut frame: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) {
+    pub fn send(&self, mut frame: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut frame);
         self.sender.run(move || frames::send("left", &frame));
     }
