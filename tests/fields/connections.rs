@@ -144,18 +144,21 @@ fn resets_that_do_not_fit_are_told_with_the_connection() {
     let ports = (connection.far_end.port(), connection.near_end.port());
     let awaited = connection.awaited();
     let mut monitor = ebpf();
+    // Before it had reasons for them the kernel freed what TCP dropped without a word (`tcp_drop`).
+    let tells_of_tcp = monitor.resolver().reasons().count() > 0;
     for (sequence, word) in [
         (awaited.wrapping_add(1), "TCP_RESET"),
         (awaited.wrapping_add(FAR), "TCP_INVALID_SEQUENCE"),
     ] {
         connection.forge_reset(&lab, sequence);
+        if !tells_of_tcp {
+            continue;
+        }
         let (event, tcp) = dropped(&mut monitor, ports);
         assert!(tcp.flags.rst() && !tcp.flags.ack(), "{tcp:?}");
         assert_eq!(tcp.sequence, sequence);
         assert!(event.to_string().contains("[R]"), "{event}");
-        if event.reason.is_some() {
-            assert_eq!(reason(&event), Some(word), "{event:?}");
-        }
+        assert_eq!(reason(&event), Some(word), "{event:?}");
         assert_eq!(event.iif, Some(left));
         // TCP has let go of the device by now.
         assert_eq!(event.device, None, "{event:?}");

@@ -8,8 +8,8 @@ mod tunnels;
 use etherparse::PacketBuilder;
 use rustix::net::sockopt;
 use skbdrop::{
-    Backend, Checksum, DropEvent, EtherType, IpProtocol, Monitor, PacketType, SocketRole,
-    SocketState, headers::Network,
+    Backend, Checksum, DropEvent, ErrorKind, EtherType, IpProtocol, Monitor, PacketType,
+    SocketRole, SocketState, SourceLines, headers::Network,
 };
 use std::{
     net::UdpSocket,
@@ -346,7 +346,8 @@ fn frames_as_they_came_in() {
         .unwrap();
     frame[14] |= 3 << 5; // priority
     lab.sender.run(move || frames::send("left", &frame));
-    let arp = arp_question();
+    let question = [[2, 0, 0, 0, 0, 9], [0xff; 6]];
+    let arp = frames::arp(question, [[10, 1, 0, 2], [10, 1, 0, 1]], 1);
     lab.sender.run(move || frames::send("left", &arp));
     let is_from_us = |event: &DropEvent| {
         let ethernet = event.headers().ethernet;
@@ -376,15 +377,6 @@ fn frames_as_they_came_in() {
     assert_eq!(question.target.unwrap().to_string(), "10.1.0.1");
     assert_eq!(arp.metadata.unwrap().vlan, None);
     assert!(arp.to_string().contains("ARP who has 10.1.0.1"), "{arp}");
-}
-
-/// Who has 10.1.0.1?
-fn arp_question() -> Vec<u8> {
-    let mut frame = vec![0xff; 6];
-    frame.extend_from_slice(&[2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
-    frame.extend_from_slice(&[2, 0, 0, 0, 0, 9, 10, 1, 0, 2]);
-    frame.extend_from_slice(&[0, 0, 0, 0, 0, 0, 10, 1, 0, 1]);
-    frame
 }
 
 #[test]
@@ -425,6 +417,51 @@ fn the_call_stack_begins_at_the_place_of_the_drop() {
         support::is_flood(event, netns.inode)
     });
     assert!(events[0].stack.is_empty());
+}
+
+#[test]
+#[ignore = "needs root to load eBPF, and debug information of the kernel: cargo xtask test"]
+fn the_source_lines_of_the_call_stack() {
+    let source = match SourceLines::from_kernel() {
+        Ok(source) => source,
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            println!("skipped: {e}");
+            return;
+        }
+        Err(e) => panic!("{e:#}"),
+    };
+    let netns = NetNs::new();
+    let builder = Monitor::builder().backend(Backend::Ebpf).stacks(true);
+    let mut monitor = builder.build().unwrap();
+    netns.run(|| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(b"?", ("127.0.0.1", CLOSED)).unwrap();
+    });
+    let event = collect(&mut monitor, 1, |event| {
+        support::is_flood(event, netns.inode)
+    })
+    .remove(0);
+    let lines = source.lines(&event.location).unwrap();
+    assert!(lines[0].file.ends_with("net/ipv4/udp.c"), "{lines:#?}");
+    let mut files = Vec::new();
+    for place in monitor.symbolize(&event.stack) {
+        let lines = source.lines(&place).unwrap();
+        for line in &lines {
+            println!("{place}: {line}");
+        }
+        // The function around all that was built into it has the symbol's name.
+        if let (Some(symbol), Some(outermost)) = (&place.symbol, lines.last()) {
+            let name = symbol.name.split('.').next();
+            assert_eq!(outermost.function.as_deref(), name, "{lines:#?}");
+        }
+        files.extend(lines.into_iter().map(|line| line.file));
+    }
+    for wanted in ["net/ipv4/ip_input.c", "net/core/dev.c", "net/socket.c"] {
+        assert!(
+            files.iter().any(|file| file.ends_with(wanted)),
+            "{files:#?}"
+        );
+    }
 }
 
 #[test]

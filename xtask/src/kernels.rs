@@ -24,6 +24,7 @@ const MATRIX: [Boot; 9] = [
             COUNTERS,
             LIVE_WITHOUT_REASONS,
             FIELDS,
+            PROGRAMS,
             CAPABILITIES,
             NETLINK,
             VMLINUZ,
@@ -38,6 +39,7 @@ const MATRIX: [Boot; 9] = [
             COUNTERS,
             LIVE,
             FIELDS,
+            PROGRAMS,
             CAPABILITIES,
             NETLINK,
             RESOLVE,
@@ -66,7 +68,7 @@ const MATRIX: [Boot; 9] = [
 ];
 
 /// What runs on kernels whose modules have reasons of their own.
-const WITH_SUBSYSTEMS: [Run; 11] = [
+const WITH_SUBSYSTEMS: [Run; 12] = [
     AGREE,
     OPENVSWITCH,
     CONTRACT,
@@ -74,6 +76,7 @@ const WITH_SUBSYSTEMS: [Run; 11] = [
     COUNTERS,
     LIVE,
     FIELDS,
+    PROGRAMS,
     CAPABILITIES,
     NETLINK,
     RESOLVE,
@@ -149,6 +152,11 @@ const FIELDS: Run = Run {
     filter: &[],
     backends: ALL,
 };
+const PROGRAMS: Run = Run {
+    test: "programs",
+    filter: &[],
+    backends: "ebpf",
+};
 const CAPABILITIES: Run = Run {
     test: "refusals",
     filter: &["needs_cap", "without_btf", "when_nothing_works"],
@@ -189,12 +197,13 @@ const HARDWARE: Run = Run {
 };
 
 /// The third backend, what the makers of drops need, and a subsystem with reasons of its own.
-const MODULES: [&str; 6] = [
+const MODULES: [&str; 7] = [
     "drop_monitor",
     "veth",
     "nf_tables",
     "sch_ingress",
     "cls_bpf",
+    "vxlan",
     "openvswitch",
 ];
 
