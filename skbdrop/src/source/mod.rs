@@ -50,9 +50,9 @@ pub struct SourceLine {
     pub file: String,
     /// The line, from 1 on; `None` where the compiler names none.
     pub line: Option<u32>,
-    /// The column, from 1 on.
+    /// The column, from 1 on; `None` where the compiler names none.
     pub column: Option<u32>,
-    /// The function in the source: of one that was built into another, its own name.
+    /// The function in the source: of one that was built into another, its own name. `None` in assembly.
     pub function: Option<String>,
 }
 
@@ -174,8 +174,8 @@ impl SourceLines {
             let function = name.and_then(Result::ok).map(|name| name.into_owned());
             lines.push(SourceLine {
                 file: file.to_owned(),
-                line: place.line,
-                column: place.column,
+                line: place.line.filter(|&line| line != 0),
+                column: place.column.filter(|&column| column != 0),
                 function,
             });
         }
