@@ -23,8 +23,8 @@ mod pipeline;
 mod reactor;
 pub mod reason;
 mod resolve;
-#[cfg(feature = "source")]
-mod source;
+#[cfg(feature = "source-lines")]
+mod source_lines;
 mod stats;
 mod stream;
 mod support;
@@ -44,8 +44,8 @@ pub use event::{
 pub use explain::{Explanation, explain};
 pub use monitor::{Builder, Iter, Monitor};
 pub use reason::{DropReason, Resolver, Subsystem};
-#[cfg(feature = "source")]
-pub use source::{SourceLine, SourceLines};
+#[cfg(feature = "source-lines")]
+pub use source_lines::{SourceLine, SourceLines};
 pub use stats::Stats;
 pub use support::{Report, Support, support};
 pub use symbols::{Symbol, Symbols};

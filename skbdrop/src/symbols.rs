@@ -250,7 +250,7 @@ impl fmt::Debug for Symbols {
 }
 
 /// Where in memory the running kernel has a symbol of its own.
-#[cfg(feature = "source")]
+#[cfg(feature = "source-lines")]
 pub(crate) fn address_of(name: &str) -> Result<u64> {
     let describe = || format!("cannot read the kernel's symbols `{KALLSYMS}`");
     let file = File::open(KALLSYMS).map_err(|e| Error::io(describe(), e))?;
