@@ -25,6 +25,8 @@ mod pipeline;
 mod reactor;
 pub mod reason;
 mod resolve;
+#[cfg(feature = "source-lines")]
+mod source_lines;
 mod stats;
 mod stream;
 mod support;
@@ -45,6 +47,8 @@ pub use explain::{Explanation, explain};
 pub use filter::{Filter, Ports, Prefix};
 pub use monitor::{Builder, Iter, Monitor};
 pub use reason::{DropReason, Resolver, Subsystem};
+#[cfg(feature = "source-lines")]
+pub use source_lines::{SourceLine, SourceLines};
 pub use stats::Stats;
 pub use support::{Report, Support, support};
 pub use symbols::{Symbol, Symbols};

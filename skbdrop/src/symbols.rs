@@ -85,14 +85,7 @@ impl Symbols {
         let symbols = Self::parse(BufReader::with_capacity(1 << 16, file));
         let symbols = symbols.map_err(|e| Error::io(describe(), e))?;
         if symbols.is_empty() {
-            return Err(Error::new(
-                ErrorKind::PermissionDenied,
-                format!(
-                    "the kernel hides the addresses in `{}` (needs CAP_SYSLOG, or kernel.kptr_restrict=0 \
-                     and kernel.perf_event_paranoid at most 1)",
-                    path.display()
-                ),
-            ));
+            return Err(hidden(path));
         }
         Ok(symbols)
     }
@@ -283,6 +276,42 @@ impl fmt::Debug for Symbols {
             .field("len", &self.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Where in memory the running kernel has a symbol of its own.
+#[cfg(feature = "source-lines")]
+pub(crate) fn address_of(name: &str) -> Result<u64> {
+    let describe = || format!("cannot read the kernel's symbols `{KALLSYMS}`");
+    let file = File::open(KALLSYMS).map_err(|e| Error::io(describe(), e))?;
+    for line in BufReader::new(file).split(b'\n') {
+        let line = line.map_err(|e| Error::io(describe(), e))?;
+        let line = String::from_utf8_lossy(&line);
+        let mut words = line.split_ascii_whitespace();
+        let (Some(address), _, Some(found)) = (words.next(), words.next(), words.next()) else {
+            continue;
+        };
+        if found == name {
+            return match u64::from_str_radix(address, 16) {
+                Ok(address) if address != 0 => Ok(address),
+                _ => Err(hidden(Path::new(KALLSYMS))),
+            };
+        }
+    }
+    Err(Error::not_supported(format!(
+        "no symbol `{name}` in `{KALLSYMS}` (needs CONFIG_KALLSYMS)"
+    )))
+}
+
+/// What to say where the kernel hides its addresses.
+fn hidden(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::PermissionDenied,
+        format!(
+            "the kernel hides the addresses in `{}` (needs CAP_SYSLOG, or kernel.kptr_restrict=0 and \
+             kernel.perf_event_paranoid at most 1)",
+            path.display()
+        ),
+    )
 }
 
 /// A list of symbols, and the modules that were loaded just before it was read.

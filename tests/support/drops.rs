@@ -4,6 +4,7 @@ use crate::{
     frames::{self, IP, TRANSPORT, Way},
     netns::NetNs,
 };
+use etherparse::PacketBuilder;
 use skbdrop::DropEvent;
 use std::{
     net::{IpAddr, Ipv4Addr, TcpStream, UdpSocket},
@@ -14,6 +15,9 @@ use std::{
 pub const CLOSED: u16 = 9;
 /// The port that the nftables rule drops.
 const FILTERED: u16 = 7;
+
+/// ARP has an operation of this number, which Linux knows nothing of (RARP's).
+const NO_OPERATION: u16 = 3;
 
 /// A drop that was made.
 #[derive(Clone, Debug)]
@@ -36,7 +40,8 @@ pub struct Lab {
     pub sender: NetNs,
     /// Receives by `left`, 10.1.0.1, forwards to `right`, 10.2.0.1.
     pub router: NetNs,
-    left: Way,
+    /// From the sender to the router.
+    pub left: Way,
 }
 
 impl Lab {
@@ -179,8 +184,48 @@ impl Lab {
         made
     }
 
+    /// Sends the router what it drops of each protocol: a TCP reset for nobody, an answer that nobody awaits of ICMP,
+    /// UDP in IPv6, a VLAN that it has no interface for, and ARP that neither asks nor answers.
+    pub fn make_one_of_each_protocol(&self) {
+        let ((from, to), (ip_from, ip_to)) = (self.left.mac, self.left.ip);
+        let ethernet = || PacketBuilder::ethernet2(from, to);
+        let mut frames = vec![Vec::new(); 5];
+        ethernet()
+            .ipv4(ip_from, ip_to, 64)
+            .tcp(40000, CLOSED, 1, 0)
+            .rst()
+            .write(&mut frames[0], &[])
+            .unwrap();
+        ethernet()
+            .ipv4(ip_from, ip_to, 64)
+            .icmpv4_echo_reply(0x1234, 1)
+            .write(&mut frames[1], b"answer")
+            .unwrap();
+        // Every interface has this group's packets.
+        let all_nodes = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        PacketBuilder::ethernet2(from, [0x33, 0x33, 0, 0, 0, 1])
+            .ipv6(
+                [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9],
+                all_nodes,
+                1,
+            )
+            .udp(40000, CLOSED)
+            .write(&mut frames[2], b"version 6")
+            .unwrap();
+        ethernet()
+            .single_vlan(42.try_into().unwrap())
+            .ipv4(ip_from, ip_to, 64)
+            .udp(40000, CLOSED)
+            .write(&mut frames[3], b"tagged")
+            .unwrap();
+        frames[4] = frames::arp([from, to], [ip_from, ip_to], NO_OPERATION);
+        for frame in frames {
+            self.send(frame, |_| {});
+        }
+    }
+
     /// Sends a frame from the sender to the router, after `change`.
-    fn send(&self, mut frame: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) {
+    pub fn send(&self, mut frame: Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) {
         change(&mut frame);
         self.sender.run(move || frames::send("left", &frame));
     }

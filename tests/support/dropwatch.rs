@@ -84,11 +84,17 @@ impl<'a> Alert<'a> {
         self.0.lines().next().unwrap()
     }
 
+    /// The lines `NAME: VALUE` after the first.
+    pub fn lines(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let lines = self.0.lines().skip(1);
+        lines.filter_map(|line| line.split_once(": "))
+    }
+
     /// What follows `NAME: `, if it has such a line.
     #[must_use]
     pub fn value(self, name: &str) -> Option<&'a str> {
-        let mut lines = self.0.lines();
-        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        self.lines()
+            .find_map(|(it, value)| (it == name).then_some(value))
     }
 
     /// Since midnight in UTC: `timestamp: Wed Nov 25 17:17:31 2026 862276980 nsec`.

@@ -42,6 +42,19 @@ pub fn tcp(way: Way, port: u16) -> Vec<u8> {
     frame
 }
 
+/// ARP for IPv4, in a frame from the first of each pair to the second; `operation` is 1 for a question, 2 for an answer.
+#[must_use]
+pub fn arp(mac: [[u8; 6]; 2], ip: [[u8; 4]; 2], operation: u16) -> Vec<u8> {
+    let mut frame = [mac[1], mac[0]].concat();
+    frame.extend_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4]);
+    frame.extend_from_slice(&operation.to_be_bytes());
+    for end in 0..2 {
+        frame.extend_from_slice(&mac[end]);
+        frame.extend_from_slice(&ip[end]);
+    }
+    frame
+}
+
 /// Mends the IPv4 header checksum after the header was changed.
 pub fn fix_ip_checksum(frame: &mut [u8]) {
     frame[IP + 10..IP + 12].fill(0);

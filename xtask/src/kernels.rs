@@ -25,6 +25,7 @@ const MATRIX: [Boot; 9] = [
             FILTER,
             LIVE_WITHOUT_REASONS,
             FIELDS,
+            PROGRAMS,
             CAPABILITIES,
             NETLINK,
             VMLINUZ,
@@ -40,6 +41,7 @@ const MATRIX: [Boot; 9] = [
             FILTER,
             LIVE,
             FIELDS,
+            PROGRAMS,
             CAPABILITIES,
             NETLINK,
             RESOLVE,
@@ -77,6 +79,7 @@ const WITH_SUBSYSTEMS: [Run; 12] = [
     FILTER,
     LIVE,
     FIELDS,
+    PROGRAMS,
     CAPABILITIES,
     NETLINK,
     RESOLVE,
@@ -159,6 +162,11 @@ const FIELDS: Run = Run {
     filter: &[],
     backends: ALL,
 };
+const PROGRAMS: Run = Run {
+    test: "programs",
+    filter: &[],
+    backends: "ebpf",
+};
 const CAPABILITIES: Run = Run {
     test: "refusals",
     filter: &["needs_cap", "without_btf", "when_nothing_works"],
@@ -206,6 +214,7 @@ const MODULES: [&str; 7] = [
     "nf_tables",
     "sch_ingress",
     "cls_bpf",
+    "vxlan",
     "openvswitch",
 ];
 

@@ -18,8 +18,16 @@ const PACKAGES: [&str; 6] = [
     "tcpdump",
 ];
 /// Every feature of the library, each of which must build alone.
-const FEATURES: [&str; 8] = [
-    "ebpf", "perf", "netlink", "tokio", "async-io", "serde", "image", "replay",
+const FEATURES: [&str; 9] = [
+    "ebpf",
+    "perf",
+    "netlink",
+    "tokio",
+    "async-io",
+    "serde",
+    "image",
+    "replay",
+    "source-lines",
 ];
 
 pub(crate) fn run_all(install: bool) -> Result {

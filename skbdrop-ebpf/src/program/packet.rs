@@ -1,6 +1,6 @@
 //! Where the bytes of a packet are that the filter looks at, as user space finds them in an event.
 
-use crate::program::{config, memory::Memory};
+use crate::program::{config, memory::Memory, skb};
 use aya_ebpf::helpers::generated;
 use core::mem::MaybeUninit;
 use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET, view::layer};
@@ -53,17 +53,11 @@ impl Packet {
         let head = M::load::<u64>(skb, config!(skb_head));
         let data = M::load::<u64>(skb, config!(skb_data)).wrapping_sub(head) as u32;
         let tail = M::load::<u32>(skb, config!(skb_tail));
-        let mac = u32::from(M::load::<u16>(skb, config!(skb_mac_header)));
-        let network = u32::from(M::load::<u16>(skb, config!(skb_network_header)));
-        let has_mac = mac != u32::from(HEADER_NOT_SET);
-        // From the outermost header that is there to the end of the linear part.
-        let first = if has_mac && mac < tail {
-            mac
-        } else if network != 0 && network < tail {
-            network
-        } else {
-            data
-        };
+        let mac = M::load::<u16>(skb, config!(skb_mac_header));
+        let network = M::load::<u16>(skb, config!(skb_network_header));
+        let has_mac = mac != HEADER_NOT_SET;
+        let first = skb::outermost(mac, network, data, tail);
+        let (mac, network) = (u32::from(mac), u32::from(network));
         let length =
             i64::from(M::load::<u32>(skb, config!(skb_len))) + i64::from(data) - i64::from(first);
         packet.has_length = length >= 0 && length <= i64::from(u32::MAX);

@@ -166,14 +166,8 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         let data = M::load::<u64>(skb, config!(skb_data));
         let tail = M::load::<u32>(skb, config!(skb_tail));
         data_offset = data.wrapping_sub(head) as u32;
-        // From the outermost header that is there to the end of the linear part.
-        first = if mac != HEADER_NOT_SET && u32::from(mac) < tail {
-            u32::from(mac)
-        } else if network != 0 && u32::from(network) < tail {
-            u32::from(network)
-        } else {
-            data_offset
-        };
+        // From there to the end of the linear part.
+        first = skb::outermost(mac, network, data_offset, tail);
         if snap_len != 0 && snap_len <= MAX_SNAP_LEN && first < tail {
             let mut wanted = tail - first;
             if wanted > snap_len {

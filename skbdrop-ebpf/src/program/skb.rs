@@ -5,7 +5,7 @@ use crate::program::{
     memory::{Memory, argument},
 };
 use core::ptr;
-use skbdrop_ebpf::ABSENT;
+use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET};
 
 /// `$structure.$field` where the kernel has it, else `$otherwise`.
 macro_rules! load {
@@ -70,4 +70,19 @@ pub(crate) fn netns<M: Memory>(base: *const u8, offset: u32) -> u32 {
         return 0;
     }
     M::load::<u32>(net, config!(net_inum))
+}
+
+/// Where the outermost header is that is there, as an offset from `head` like the rest.
+#[inline(always)]
+pub(crate) fn outermost(mac: u16, network: u16, data: u32, tail: u32) -> u32 {
+    let has_network = network != 0 && u32::from(network) < tail;
+    let has_mac = mac != HEADER_NOT_SET && u32::from(mac) < tail;
+    // On its way into a tunnel a packet has the inner frame's link header still, behind the outer network header.
+    if has_mac && !(has_network && network < mac) {
+        u32::from(mac)
+    } else if has_network {
+        u32::from(network)
+    } else {
+        data
+    }
 }

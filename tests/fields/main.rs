@@ -1,23 +1,24 @@
-//! Each field of an event, by a drop of which the test knows the right answer; and the table of which kernel and backend
-//! gives which field, `docs/fields.md`.
+//! Each field of an event, by a drop of which the test knows the right answer.
 #![allow(clippy::unwrap_used)] // tests panic
+
+mod connections;
+mod table;
+mod tunnels;
 
 use etherparse::PacketBuilder;
 use rustix::net::sockopt;
 use skbdrop::{
-    Backend, Checksum, DropEvent, EtherType, IpProtocol, Monitor, PacketType, SocketRole,
-    SocketState,
-    headers::{Network, Transport},
+    Backend, Checksum, DropEvent, ErrorKind, EtherType, IpProtocol, Monitor, PacketType,
+    SocketRole, SocketState, SourceLines, headers::Network,
 };
 use std::{
-    io::Write as _,
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::UdpSocket,
     os::fd::{AsFd, AsRawFd as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use support::{
-    PATIENCE, backends, collect, drain,
+    collect,
     drops::{CLOSED, Lab},
     frames,
     netns::NetNs,
@@ -26,7 +27,7 @@ use support::{
 
 /// A user that is not root.
 const USER: u32 = 1234;
-/// A port whose packets the rule of [`drop_on_the_way_out`] drops.
+/// A port whose packets are dropped on their way out.
 const BLOCKED: u16 = 4321;
 
 fn ebpf() -> Monitor {
@@ -41,15 +42,27 @@ fn reason(event: &DropEvent) -> Option<&str> {
     event.reason.as_ref().and_then(|reason| reason.name())
 }
 
-/// Drops what is sent to [`BLOCKED`] behind routing, where the device is known that it is to leave by.
-fn drop_on_the_way_out(netns: &NetNs) {
+/// Drops what these words of nftables match behind routing, where the device is known that it is to leave by.
+fn drop_on_the_way_out(netns: &NetNs, matched: &str) {
     netns.command("nft add table inet fields");
     netns.command("nft add chain inet fields out '{ type filter hook postrouting priority 0; }'");
-    for protocol in ["udp", "tcp"] {
-        netns.command(&format!(
-            "nft add rule inet fields out {protocol} dport {BLOCKED} drop"
-        ));
-    }
+    netns.command(&format!("nft add rule inet fields out {matched} drop"));
+}
+
+/// What the tests send to be dropped there.
+fn is_blocked() -> String {
+    format!("udp dport {BLOCKED}")
+}
+
+/// The index of an interface in a namespace.
+fn index_of(netns: &NetNs, name: &'static str) -> u32 {
+    let index = netns.run(move || {
+        let name = std::ffi::CString::new(name).unwrap();
+        // SAFETY: the name is a C string.
+        unsafe { libc::if_nametoindex(name.as_ptr()) }
+    });
+    assert_ne!(index, 0, "no interface {name}");
+    index
 }
 
 /// Opens a socket that belongs to [`USER`].
@@ -229,7 +242,7 @@ fn a_receiver_is_told_with_its_owner() {
 #[ignore = "needs root to load eBPF: cargo xtask test"]
 fn a_sender_is_told_with_what_it_wanted() {
     let netns = NetNs::new();
-    drop_on_the_way_out(&netns);
+    drop_on_the_way_out(&netns, &is_blocked());
     let mut monitor = ebpf();
     for (any, here, family) in [
         ("127.0.0.1:0", "127.0.0.1", libc::AF_INET),
@@ -293,16 +306,11 @@ fn set_option(socket: &UdpSocket, option: i32, value: i32) {
 #[ignore = "needs root to load eBPF: cargo xtask test"]
 fn the_way_in_and_the_way_out_are_told_apart() {
     let lab = Lab::new();
-    drop_on_the_way_out(&lab.router);
-    let index = |name: &'static str| {
-        lab.router.run(move || {
-            let name = std::ffi::CString::new(name).unwrap();
-            // SAFETY: the name is a C string.
-            unsafe { libc::if_nametoindex(name.as_ptr()) }
-        })
-    };
-    let (left, right) = (index("left"), index("right"));
-    assert!(left != 0 && right != 0 && left != right);
+    drop_on_the_way_out(&lab.router, &is_blocked());
+    let (left, right) = (
+        index_of(&lab.router, "left"),
+        index_of(&lab.router, "right"),
+    );
     let mut monitor = ebpf();
     lab.sender.command("ip route add 10.2.0.0/24 via 10.1.0.1");
     lab.sender.run(|| {
@@ -338,7 +346,8 @@ fn frames_as_they_came_in() {
         .unwrap();
     frame[14] |= 3 << 5; // priority
     lab.sender.run(move || frames::send("left", &frame));
-    let arp = arp_question();
+    let question = [[2, 0, 0, 0, 0, 9], [0xff; 6]];
+    let arp = frames::arp(question, [[10, 1, 0, 2], [10, 1, 0, 1]], 1);
     lab.sender.run(move || frames::send("left", &arp));
     let is_from_us = |event: &DropEvent| {
         let ethernet = event.headers().ethernet;
@@ -368,100 +377,6 @@ fn frames_as_they_came_in() {
     assert_eq!(question.target.unwrap().to_string(), "10.1.0.1");
     assert_eq!(arp.metadata.unwrap().vlan, None);
     assert!(arp.to_string().contains("ARP who has 10.1.0.1"), "{arp}");
-}
-
-/// Who has 10.1.0.1?
-fn arp_question() -> Vec<u8> {
-    let mut frame = vec![0xff; 6];
-    frame.extend_from_slice(&[2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
-    frame.extend_from_slice(&[2, 0, 0, 0, 0, 9, 10, 1, 0, 2]);
-    frame.extend_from_slice(&[0, 0, 0, 0, 0, 0, 10, 1, 0, 1]);
-    frame
-}
-
-#[test]
-#[ignore = "needs root to load eBPF: cargo xtask test"]
-fn a_reset_connection_and_one_with_large_segments() {
-    let netns = NetNs::new();
-    let mut monitor = ebpf();
-    netns.run(|| {
-        TcpStream::connect(("127.0.0.1", CLOSED)).expect_err("nothing listens");
-    });
-    let syn = collect(&mut monitor, 1, |event| {
-        event.dst.and_then(|dst| dst.port) == Some(CLOSED)
-            && event.transport == Some(IpProtocol::TCP)
-    })
-    .remove(0);
-    let Some(Transport::Tcp(tcp)) = syn.headers().transport else {
-        panic!("{syn:?}");
-    };
-    assert!(tcp.flags.syn() && !tcp.flags.ack() && tcp.window > 0);
-    assert!(syn.to_string().contains("[S]"), "{syn}");
-
-    // What is to be segmented is dropped as one, and told as that.
-    netns.command("ip link set lo mtu 1500");
-    let (listener, mut stream) = netns.run(|| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        (listener, stream)
-    });
-    let port = listener.local_addr().unwrap().port();
-    netns.command("nft add table inet fields");
-    netns.command("nft add chain inet fields out '{ type filter hook postrouting priority 0; }'");
-    netns.command(&format!(
-        "nft add rule inet fields out tcp dport {port} drop"
-    ));
-    // More than fits in one segment.
-    stream.write_all(&vec![0; 20_000]).unwrap();
-    let event = collect(&mut monitor, 1, |event| {
-        event.dst.and_then(|dst| dst.port) == Some(port)
-            && event.length.is_some_and(|length| length > 65_483 + 52)
-            || event
-                .metadata
-                .is_some_and(|metadata| metadata.gso.is_some())
-    })
-    .remove(0);
-    let gso = event.metadata.unwrap().gso.unwrap();
-    assert!((1000..1500).contains(&gso.size), "{gso:?}");
-    assert!(gso.segments > 1 && gso.kind != 0, "{gso:?}");
-    let socket = event.socket.unwrap();
-    assert_eq!(socket.role, SocketRole::Sender);
-    assert_eq!(socket.protocol, Some(IpProtocol::TCP));
-    assert_eq!(socket.state, Some(SocketState::ESTABLISHED));
-    assert_eq!(socket.kind, Some(libc::SOCK_STREAM as u16));
-}
-
-#[test]
-#[ignore = "needs root to load eBPF: cargo xtask test"]
-fn packets_in_tunnels() {
-    let netns = NetNs::new();
-    let mut monitor = ebpf();
-    netns.run(|| {
-        let mut payload = vec![8, 0, 0, 0, 0, 0, 42, 0];
-        PacketBuilder::ethernet2([2; 6], [4; 6])
-            .ipv6([0xfd; 16], [0xfe; 16], 9)
-            .icmpv6_echo_request(3, 4)
-            .write(&mut payload, b"inside")
-            .unwrap();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.send_to(&payload, ("127.0.0.1", 4789)).unwrap();
-    });
-    let event = collect(&mut monitor, 1, |event| {
-        event.dst.and_then(|dst| dst.port) == Some(4789)
-            && event
-                .netns
-                .as_ref()
-                .is_some_and(|it| it.inode == netns.inode)
-    })
-    .remove(0);
-    let headers = event.headers();
-    let inner = headers.tunnel.unwrap().inner().unwrap();
-    let Some(Transport::Icmp(icmp)) = inner.transport else {
-        panic!("{headers:?}");
-    };
-    assert_eq!(icmp.echo.map(|echo| (echo.id, echo.sequence)), Some((3, 4)));
-    let line = headers.to_string();
-    assert!(line.contains("VXLAN vni 42 (02:02"), "{line}");
 }
 
 #[test]
@@ -505,10 +420,55 @@ fn the_call_stack_begins_at_the_place_of_the_drop() {
 }
 
 #[test]
+#[ignore = "needs root to load eBPF, and debug information of the kernel: cargo xtask test"]
+fn the_source_lines_of_the_call_stack() {
+    let source = match SourceLines::from_kernel() {
+        Ok(source) => source,
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            println!("skipped: {e}");
+            return;
+        }
+        Err(e) => panic!("{e:#}"),
+    };
+    let netns = NetNs::new();
+    let builder = Monitor::builder().backend(Backend::Ebpf).stacks(true);
+    let mut monitor = builder.build().unwrap();
+    netns.run(|| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.send_to(b"?", ("127.0.0.1", CLOSED)).unwrap();
+    });
+    let event = collect(&mut monitor, 1, |event| {
+        support::is_flood(event, netns.inode)
+    })
+    .remove(0);
+    let lines = source.lines(&event.location).unwrap();
+    assert!(lines[0].file.ends_with("net/ipv4/udp.c"), "{lines:#?}");
+    let mut files = Vec::new();
+    for place in monitor.symbolize(&event.stack) {
+        let lines = source.lines(&place).unwrap();
+        for line in &lines {
+            println!("{place}: {line}");
+        }
+        // The function around all that was built into it has the symbol's name. What is in assembly is in none.
+        let outermost = lines.last().and_then(|line| line.function.as_deref());
+        if let (Some(symbol), Some(outermost)) = (&place.symbol, outermost) {
+            assert_eq!(Some(outermost), symbol.name.split('.').next(), "{lines:#?}");
+        }
+        files.extend(lines.into_iter().map(|line| line.file));
+    }
+    for wanted in ["net/ipv4/ip_input.c", "net/core/dev.c", "net/socket.c"] {
+        assert!(
+            files.iter().any(|file| file.ends_with(wanted)),
+            "{files:#?}"
+        );
+    }
+}
+
+#[test]
 #[ignore = "needs root to load eBPF: cargo xtask test"]
 fn what_is_not_asked_for_is_not_told() {
     let netns = NetNs::new();
-    drop_on_the_way_out(&netns);
+    drop_on_the_way_out(&netns, &is_blocked());
     let mut monitor = Monitor::builder()
         .backend(Backend::Ebpf)
         .metadata(false)
@@ -536,7 +496,7 @@ fn what_is_not_asked_for_is_not_told() {
 #[ignore = "needs root to load eBPF: cargo xtask test"]
 fn the_program_that_reads_by_a_helper_tells_the_same() {
     let netns = NetNs::new();
-    drop_on_the_way_out(&netns);
+    drop_on_the_way_out(&netns, &is_blocked());
     let mut direct = ebpf();
     // BTF from a file: its types need not be numbered as the kernel numbers them, which the other program must.
     let mut by_helper = Monitor::builder()
@@ -573,145 +533,4 @@ fn the_program_that_reads_by_a_helper_tells_the_same() {
     });
     assert_eq!(direct, by_helper);
     assert!(direct.iter().any(|((_, _, socket, _), _)| socket.is_some()));
-}
-
-/// The committed table.
-const TABLE: &str = include_str!("../docs/fields.md");
-
-/// Whether an event has a field.
-type Has = fn(&DropEvent) -> bool;
-
-/// The fields of the table, and whether an event has each.
-const FIELDS: [(&str, Has); 25] = [
-    ("`reason`", |event| event.reason.is_some()),
-    ("`location.address`", |event| {
-        event.location.address.is_some()
-    }),
-    ("`location.symbol`", |event| event.location.symbol.is_some()),
-    ("`protocol`", |event| event.protocol.is_some()),
-    ("`length`", |event| event.length.is_some()),
-    ("`packet`, `src`, `dst`, `headers()`", |event| {
-        event.dst.is_some() && event.headers().transport.is_some()
-    }),
-    ("`ifindex`", |event| event.ifindex.is_some()),
-    ("`ifname`", |event| event.ifname.is_some()),
-    ("`iif`", |event| event.iif.is_some()),
-    ("`device`", |event| event.device.is_some()),
-    ("`netns.inode`", |event| event.netns.is_some()),
-    ("`netns.cookie`", |event| {
-        event.netns.as_ref().is_some_and(|it| it.cookie.is_some())
-    }),
-    ("`socket`, the sender's", |event| {
-        event.socket.is_some_and(|it| it.role == SocketRole::Sender)
-    }),
-    ("`socket`, the receiver's", |event| {
-        event
-            .socket
-            .is_some_and(|it| it.role == SocketRole::Receiver)
-    }),
-    ("`socket.uid`", |event| {
-        event.socket.is_some_and(|it| it.uid.is_some())
-    }),
-    ("`socket.cgroup`", |event| {
-        event.socket.is_some_and(|it| it.cgroup.is_some())
-    }),
-    (
-        "`metadata.mark`, `hash`, `priority`, `queue_mapping`",
-        |event| {
-            event.metadata.is_some_and(|it| {
-                it.mark.is_some()
-                    && it.hash.is_some()
-                    && it.priority.is_some()
-                    && it.queue_mapping.is_some()
-            })
-        },
-    ),
-    ("`metadata.checksum`, `packet_type`", |event| {
-        event
-            .metadata
-            .is_some_and(|it| it.checksum.is_some() && it.packet_type.is_some())
-    }),
-    ("`stack`", |event| !event.stack.is_empty()),
-    ("`cpu`", |event| event.cpu.is_some()),
-    ("`pid`", |event| event.pid.is_some()),
-    ("`tid`", |event| event.tid.is_some()),
-    ("`comm`", |event| event.comm.is_some()),
-    ("`skb_address`", |event| event.skb_address.is_some()),
-    ("`rx_sk_address`", |event| event.rx_sk_address.is_some()),
-];
-
-#[test]
-#[ignore = "needs root to load eBPF: cargo xtask test"]
-fn table_of_fields() {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    let release = release.split('.').take(2).collect::<Vec<_>>().join(".");
-    for backend in backends() {
-        let name = format!("{backend:?}").to_lowercase();
-        let column = format!("{release} {name}");
-        let events = drops_of_all_kinds(backend);
-        let seen: Vec<bool> = FIELDS
-            .iter()
-            .map(|(_, has)| events.iter().any(has))
-            .collect();
-        println!("column {column}:");
-        for ((field, _), seen) in FIELDS.iter().zip(&seen) {
-            println!("  {} {field}", if *seen { "yes" } else { "-" });
-        }
-        let Some(told) = column_of(&column) else {
-            println!("skipped: docs/fields.md has no column for {column}");
-            continue;
-        };
-        let differing: Vec<&str> = FIELDS
-            .iter()
-            .zip(seen.iter().zip(&told))
-            .filter(|(_, (seen, told))| seen != told)
-            .map(|((field, _), _)| *field)
-            .collect();
-        assert!(
-            differing.is_empty(),
-            "docs/fields.md, column {column}: {differing:?}"
-        );
-    }
-}
-
-/// What the table has in a column, by the order of [`FIELDS`]; `None` if it has no such column.
-fn column_of(column: &str) -> Option<Vec<bool>> {
-    let rows: Vec<Vec<&str>> = TABLE
-        .lines()
-        .filter(|line| line.starts_with('|'))
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
-        .collect();
-    let at = rows[0].iter().position(|head| *head == column)?;
-    let cells = FIELDS.iter().map(|(field, _)| {
-        let row = rows.iter().find(|row| row[0] == *field);
-        let row = row.unwrap_or_else(|| panic!("docs/fields.md has no row {field}"));
-        row[at] == "yes"
-    });
-    Some(cells.collect())
-}
-
-/// Whatever a backend can tell is told of one of these.
-fn drops_of_all_kinds(backend: Backend) -> Vec<DropEvent> {
-    let lab = Lab::new();
-    drop_on_the_way_out(&lab.router);
-    let mut monitor = Monitor::builder()
-        .backend(backend)
-        .stacks(true)
-        .build()
-        .unwrap();
-    lab.router.run(|| {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let _ = socket.send_to(b"blocked", ("127.0.0.1", BLOCKED));
-    });
-    let made = lab.make_all().len();
-    std::thread::sleep(Duration::from_millis(200));
-    let events = drain(&mut monitor);
-    assert!(
-        events.len() >= made,
-        "{} of {made} in {PATIENCE:?}",
-        events.len()
-    );
-    let reasons: std::collections::BTreeSet<_> = events.iter().filter_map(reason).collect();
-    println!("{} drops with {} reasons", events.len(), reasons.len());
-    events
 }
