@@ -70,7 +70,7 @@ const MATRIX: [Boot; 9] = [
 ];
 
 /// What runs on kernels whose modules have reasons of their own.
-const WITH_SUBSYSTEMS: [Run; 12] = [
+const WITH_SUBSYSTEMS: [Run; 13] = [
     AGREE,
     OPENVSWITCH,
     CONTRACT,
@@ -207,7 +207,7 @@ const HARDWARE: Run = Run {
 };
 
 /// The third backend, what the makers of drops need, and a subsystem with reasons of its own.
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 8] = [
     "drop_monitor",
     "veth",
     "tun",
