@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     process::{Command, Output},
 };
+use support::terminal::Terminal;
 
 fn watch(arguments: &[&str]) -> Output {
     Command::new(support::example("watch"))
@@ -90,6 +91,75 @@ fn json_is_an_object_a_line_with_the_promised_keys() {
 
 #[test]
 #[ignore = "needs root to load eBPF: cargo xtask test"]
+fn each_reason_is_explained_once() {
+    let output = watch(&["--demo", "--seconds", "2", "--explain"]);
+    let text = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(text.matches(" NO_SOCKET at ").count() >= 5, "{text}");
+    let explanation = skbdrop::explain("NO_SOCKET").unwrap().to_string();
+    let first = explanation.lines().next().unwrap();
+    let told = format!("    {first}\n");
+    assert_eq!(text.matches(&told).count(), 1, "{text}");
+    let (before, _) = text.split_once(&told).unwrap();
+    let line = before.lines().last().unwrap();
+    assert!(line.contains(" NO_SOCKET at "), "{text}");
+    assert_eq!(before.matches(" NO_SOCKET at ").count(), 1, "{text}");
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn the_stack_is_below_the_line() {
+    let output = watch(&["--demo", "--seconds", "2", "--stack"]);
+    let text = text(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    let (_, after) = text
+        .split_once(" NO_SOCKET at __udp4_lib_rcv")
+        .unwrap_or_else(|| panic!("no drop: {text}"));
+    let stack = after
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with("    "));
+    let stack: Vec<&str> = stack.map(str::trim).collect();
+    assert!(stack[0].starts_with("__udp4_lib_rcv+"), "{stack:?}");
+    // Where the call came from.
+    assert!(
+        stack.iter().any(|place| place.starts_with("udp_sendmsg+")),
+        "{stack:?}"
+    );
+}
+
+/// What makes the reason of a demo's drop red.
+const RED: &str = "\x1b[31mNO_SOCKET\x1b[0m at ";
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn colour_is_for_terminals_and_who_asks_for_it() {
+    let demo = |color: &str| text(&watch(&["--demo", "--seconds", "1", "--color", color]).stdout);
+    assert!(demo("always").contains(RED));
+    for color in ["auto", "never"] {
+        let text = demo(color);
+        assert!(
+            text.contains("NO_SOCKET") && !text.contains('\x1b'),
+            "{text}"
+        );
+    }
+    let on_terminal = |environment: &[(&str, &str)]| {
+        let program = support::example("watch");
+        let watch = Terminal::start(&program, "--demo --seconds 1", environment);
+        let (status, text) = watch.end();
+        assert!(status.success(), "{status}: {text}");
+        text
+    };
+    assert!(on_terminal(&[]).contains(RED));
+    let text = on_terminal(&[("NO_COLOR", "1")]);
+    assert!(
+        text.contains("NO_SOCKET") && !text.contains('\x1b'),
+        "{text}"
+    );
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
 fn a_reader_that_leaves_ends_it() {
     let program = support::example("watch");
     let line = format!("{} --demo | head -n 1", program.display());
@@ -105,7 +175,7 @@ fn a_reader_that_leaves_ends_it() {
 #[test]
 fn what_is_not_there_is_said() {
     let output = watch(&["--backend", "pcap"]);
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(2));
     assert!(
         text(&output.stderr).contains("there are auto, ebpf, perf and netlink"),
         "{output:?}"

@@ -57,7 +57,7 @@ impl Numbers {
     }
 }
 
-/// How many events are between the reader and the worker.
+/// How many events are between the reader and the worker. One place is the reader's, for the event that it waits for.
 pub(crate) fn waiting(queue: &mpsc::Sender<DropEvent>) -> usize {
-    queue.max_capacity() - queue.capacity()
+    (queue.max_capacity() - queue.capacity()).saturating_sub(1)
 }

@@ -82,7 +82,7 @@ async fn run(options: Options) -> Result {
     // to know at once. Only what worked and then failed is tried again.
     let monitor = open()?;
     let health = Arc::new(Health::default());
-    let (queue, events) = mpsc::channel(QUEUE);
+    let (queue, events) = mpsc::channel(QUEUE + 1);
     let reader = Reader::new(open, queue.clone(), Arc::clone(&health), shutdown.clone());
     let mut reader = tokio::spawn(reader.run(monitor));
     let mut worker = tokio::spawn(Worker::new(options.work).run(events));
@@ -122,7 +122,7 @@ async fn run(options: Options) -> Result {
 /// The agent's own numbers: a real one exports them beside what it measures. Gives whether nobody reads them any more.
 fn tell(health: &Health, queue: &mpsc::Sender<skbdrop::DropEvent>) -> std::io::Result<bool> {
     use std::io::Write as _;
-    let line = health.line(health::waiting(queue), queue.max_capacity());
+    let line = health.line(health::waiting(queue), QUEUE);
     output::closed(std::io::stdout().write_all(line.as_bytes()))
 }
 

@@ -178,3 +178,6 @@ fn written(e: PcapError) -> io::Error {
         e => io::Error::other(e),
     }
 }
+
+#[cfg(test)]
+mod tests;

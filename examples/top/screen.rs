@@ -213,3 +213,6 @@ fn bars(history: &[u64]) -> String {
     };
     history.iter().map(bar).collect()
 }
+
+#[cfg(test)]
+mod tests;

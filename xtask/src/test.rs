@@ -9,12 +9,13 @@ use std::{env, fs, path::Path, process::Command};
 
 /// What the live tests call: the reference that we are compared with, makers of drops, takers of
 /// privileges.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "linux-perf",
     "bpftool",
     "nftables",
     "iproute2",
     "util-linux",
+    "tshark",
 ];
 /// Every feature of the library, each of which must build alone.
 const FEATURES: [&str; 8] = [
@@ -102,6 +103,8 @@ pub(crate) fn run_all(install: bool) -> Result {
             "xtask",
             "-p",
             "skbdrop-benches",
+            "-p",
+            "skbdrop-examples",
             "--all-features",
         ]),
     )?;
