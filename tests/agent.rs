@@ -74,14 +74,16 @@ fn all_is_handled_before_it_ends() {
     let text = agent.terminate();
     let (received, lost) = (after(&text, "received "), after(&text, ", lost "));
     assert_eq!(after(&text, "handled "), received, "{text}");
-    assert_eq!(of_netns(&text, &netns) + lost, sent as u64, "{text}");
+    let missing = sent as u64 - of_netns(&text, &netns);
+    // Other drops of the machine may be among the lost.
+    assert!(missing <= lost, "{missing} missing: {text}");
 }
 
 #[test]
 #[ignore = "needs root to load eBPF: cargo xtask test"]
 fn what_a_slow_worker_does_not_get_is_counted() {
     let netns = NetNs::new();
-    let mut agent = Agent::start(&["--work", "0.001", "--buffer", "65536", "--grace", "120"]);
+    let mut agent = Agent::start(&["--work", "0.001", "--buffer", "1048576", "--grace", "120"]);
     let sent = 10_000;
     netns.run(move || support::drops::flood(sent));
     // The queue is full, and then the kernel's buffer.
@@ -89,12 +91,18 @@ fn what_a_slow_worker_does_not_get_is_counted() {
     while after(&agent.line(), ", lost ") == 0 {
         assert!(Instant::now() < deadline, "a slow worker, and nothing lost");
     }
+    // The next that find room tell of those that did not.
+    let more = 10;
+    while after(&agent.line(), "waiting ") > 0 {}
+    netns.run(move || support::drops::flood(more));
+    let sent = sent + more;
     let text = agent.terminate();
     let (received, lost) = (after(&text, "received "), after(&text, ", lost "));
     assert_eq!(after(&text, "handled "), received, "{text}");
     let missing = sent as u64 - of_netns(&text, &netns);
     // Other drops of the machine may be among the lost.
     assert!(0 < missing && missing <= lost, "{missing} missing: {text}");
+    assert!(received > 1024, "less than the queue holds: {text}");
     let told = after(&text, "told of ");
     assert!(0 < told && told <= lost, "{text}");
 }

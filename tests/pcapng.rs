@@ -76,24 +76,24 @@ fn wireshark_finds_each_drop_with_its_reason() {
     let running = start(&["--snaplen", "200"]);
     let made = lab.make_all();
     let file = File::new("lab", &finish(running));
+    let packets = tshark(&file.0, "frame.comment", &["frame.comment", "eth.type"]);
     for made in made {
-        let (netns, reason) = (made.netns, made.reason);
-        let filter = format!(
-            "frame.comment contains \"{reason} at \" && frame.comment contains \"netns {netns},\""
+        let (why, at) = (
+            format!("{} at ", made.reason),
+            format!("netns {},", made.netns),
         );
-        let packets = tshark(&file.0, &filter, &["frame.comment", "eth.type", "ip.proto"]);
-        let of_protocol = packets
+        let protocol = format!("0x{:04x}", made.protocol);
+        let found: Vec<&str> = packets
             .iter()
-            .filter(|packet| packet[1] == format!("0x{:04x}", made.protocol));
-        assert!(
-            of_protocol.count() >= made.count,
-            "{}: {packets:?}",
-            made.kind
-        );
-        for packet in &packets {
-            let meaning = skbdrop::explain(reason).unwrap().meaning();
-            let (_, told) = packet[0].split_once(": ").unwrap();
-            assert!(meaning.starts_with(told), "{packet:?}");
+            .filter(|packet| packet[1] == protocol)
+            .map(|packet| packet[0].as_str())
+            .filter(|comment| comment.starts_with(&why) && comment.contains(&at))
+            .collect();
+        assert!(found.len() >= made.count, "{}: {packets:#?}", made.kind);
+        let meaning = skbdrop::explain(made.reason).unwrap().meaning();
+        for comment in found {
+            let (_, told) = comment.split_once(": ").unwrap();
+            assert!(meaning.starts_with(told), "{comment}");
         }
     }
 }

@@ -65,10 +65,10 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> Result {
     // One token says to all tasks that it is time to end.
     let shutdown = CancellationToken::new();
-    let interrupted = shutdown.clone();
+    let (interrupted, token) = (signals::interrupted(), shutdown.clone());
     tokio::spawn(async move {
-        signals::interrupted().await;
-        interrupted.cancel();
+        interrupted.await;
+        token.cancel();
     });
 
     let (backend, buffer) = (options.backend, options.buffer);
@@ -85,7 +85,7 @@ async fn run(options: Options) -> Result {
     let (queue, events) = mpsc::channel(QUEUE + 1);
     let reader = Reader::new(open, queue.clone(), Arc::clone(&health), shutdown.clone());
     let mut reader = tokio::spawn(reader.run(monitor));
-    let mut worker = tokio::spawn(Worker::new(options.work).run(events));
+    let worker = tokio::spawn(Worker::new(options.work).run(events));
 
     let mut tick = time::interval(options.every);
     tick.tick().await;
@@ -101,16 +101,13 @@ async fn run(options: Options) -> Result {
         }
     }
     // The reader takes what the kernel has queued, then it ends, and with it the queue's other end, and so the worker.
-    let weak = queue.downgrade();
     drop(queue);
-    let both = async { (&mut reader).await.and((&mut worker).await) };
+    let both = async { reader.await.and(worker.await) };
     let Ok(worked) = time::timeout(options.grace, both).await else {
-        let waiting = weak.upgrade().map_or(0, |queue| health::waiting(&queue));
         let grace = options.grace;
-        return Err(format!(
-            "{waiting} events and more were not handled within {grace:?} (--grace)"
-        )
-        .into());
+        return Err(
+            format!("not all that was queued was handled in {grace:?} (see --grace)").into(),
+        );
     };
     Ok(output::print(&format!(
         "{}{}",

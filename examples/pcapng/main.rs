@@ -80,10 +80,11 @@ async fn write(options: &Options, out: Box<dyn Write>) -> Result {
     for limitation in monitor.limitations() {
         eprintln!("pcapng: {limitation:#}");
     }
-    let mut capture = Capture::new(BufWriter::new(out), options.snap_len)?;
-    capture.flush()?;
     let interrupted = tokio::spawn(signals::interrupted());
     tokio::pin!(interrupted);
+    let mut capture = Capture::new(BufWriter::new(out), options.snap_len)?;
+    // Who waits for the file's head knows by it that drops are seen.
+    capture.flush()?;
     if options.demo {
         tokio::spawn(demo::datagrams(5));
     }

@@ -2,24 +2,27 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Returns at the first Ctrl-C or SIGTERM. A second one ends the program at once, for what is left to do may wait for a
-/// reader that does not read.
+/// Waits for the first Ctrl-C or SIGTERM. From the call on, and not only from the first poll, these end the program no more. A
+/// second one ends it at once, for what is left to do may wait for a reader that does not read.
 ///
 /// # Panics
 ///
 /// Outside of a tokio runtime with its I/O driver.
-pub async fn interrupted() {
-    let mut terminated = signal(SignalKind::terminate()).expect("a runtime with signals");
-    next(&mut terminated).await;
-    tokio::spawn(async move {
-        next(&mut terminated).await;
-        std::process::exit(130);
-    });
+pub fn interrupted() -> impl Future<Output = ()> + Send + use<> {
+    let install = |kind| signal(kind).expect("a runtime with signals");
+    let mut signals = [SignalKind::interrupt(), SignalKind::terminate()].map(install);
+    async move {
+        next(&mut signals).await;
+        tokio::spawn(async move {
+            next(&mut signals).await;
+            std::process::exit(130);
+        });
+    }
 }
 
-async fn next(terminated: &mut Signal) {
+async fn next([interrupted, terminated]: &mut [Signal; 2]) {
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
+        _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
     }
 }

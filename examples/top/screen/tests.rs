@@ -114,12 +114,10 @@ fn what_was_chosen_stays_chosen_where_it_moves() {
 #[test]
 fn no_size_of_a_terminal_does_harm() {
     let drops = drops();
-    for view in [false, true] {
+    for key in [KeyCode::Esc, KeyCode::Enter] {
+        let mut view = View::default();
+        press(&mut view, &drops, key);
         for size in [(1, 1), (10, 3), (80, 5), (20, 60), (400, 200)] {
-            let mut view = View {
-                alone: view,
-                ..View::default()
-            };
             rows(&drops, &mut view, size);
             rows(&Drops::default(), &mut view, size);
         }
