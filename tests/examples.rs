@@ -60,7 +60,9 @@ fn doctor_refuses_arguments() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert_eq!(output.stdout, b"");
     assert!(
-        output.stderr.starts_with(b"doctor: unexpected argument"),
+        output
+            .stderr
+            .starts_with(b"doctor: invalid option '--backend'"),
         "{output:?}"
     );
 }

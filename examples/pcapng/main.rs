@@ -3,7 +3,7 @@
 //! ```text
 //! # cargo run --release --example pcapng | wireshark -k -i -
 //! # cargo run --release --example pcapng -- --demo --count 1 | tshark -r - -T fields -e frame.comment -e udp.dstport
-//! NO_SOCKET at __udp4_lib_rcv+0x4bc, netns 4026531833, cpu 1, in pcapng:4711: Nobody on this host listens for …	47262
+//! NO_SOCKET at __udp4_lib_rcv+0x4bc, netns 4026531833, cpu 1, in pcapng:4711: Nobody on this host listens for …   47262
 //! ```
 
 mod capture;
