@@ -2,13 +2,13 @@
 //! them, a source that fails and is opened again, the agent's own numbers, and a clean end at SIGTERM.
 //!
 //! ```text
-//! # cargo run --release --example agent -- --every 10
-//! received 1204, lost 0, undecodable 0, waiting 0 of 1024, opened 1 times
+//! # cargo run --release --example agent -- --every 1
+//! received 15, lost 0, undecodable 0, waiting 0 of 1024, opened 1 times
 //! ^C
-//! received 1310, lost 0, undecodable 0, waiting 0 of 1024, opened 1 times
-//! handled 1310, which told of 0 lost
-//!       1297  NO_SOCKET in netns 4026531833
-//! …
+//! received 24, lost 0, undecodable 0, waiting 0 of 1024, opened 1 times
+//! handled 24, which told of 0 lost
+//!         20  NO_SOCKET in netns lab
+//!          4  NETFILTER_DROP in netns lab
 //! ```
 
 mod health;

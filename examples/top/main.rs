@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! # cargo run --release --example top -- --demo
-//! skbdrop top  ebpf  50 drops  10/s  0 lost
-//! REASON                  DROPS/S      DROPS  EACH SECOND
-//! NO_SOCKET                    10         50                                   ▇▇▇█▇
+//! skbdrop top  ebpf  460 drops  17/s  0 lost
+//! REASON                    DROPS/S       DROPS EACH SECOND
+//! NO_SOCKET                      16         412                 ▁▇▅▇█▃█▇▄█▇▅█▇▅██▅
 //! ```
 //!
 //! It reads the stream of events, not `Counters`, which would cost no time of this process and could not show a packet. So every
