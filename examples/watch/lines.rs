@@ -40,35 +40,32 @@ impl Lines {
             serde_json::to_writer(&mut out, event)?;
             return writeln!(out);
         }
+        // Written at once, for the terminal and for who reads the pipe.
+        let text = self.text(event, stack);
+        self.out.write_all(text.as_bytes())
+    }
+
+    fn text(&mut self, event: &DropEvent, stack: &[Location]) -> String {
         let Line {
             time,
             reason,
             place,
             rest,
         } = Line::of(event);
-        writeln!(
-            self.out,
-            "{DIM}{time}{DIM:#} {REASON}{reason}{REASON:#} at {PLACE}{place}{PLACE:#}{rest}"
-        )?;
+        let mut text = format!(
+            "{DIM}{time}{DIM:#} {REASON}{reason}{REASON:#} at {PLACE}{place}{PLACE:#}{rest}\n"
+        );
         for place in stack {
-            writeln!(self.out, "    {DIM}{place}{DIM:#}")?;
+            text += &format!("    {DIM}{place}{DIM:#}\n");
         }
-        if self.explain {
-            self.explanation(event)?;
-        }
-        Ok(())
-    }
-
-    fn explanation(&mut self, event: &DropEvent) -> io::Result<()> {
         let explanation = event.reason.as_ref().and_then(|reason| reason.explain());
-        let Some(explanation) = explanation else {
-            return Ok(());
-        };
-        if self.explained.insert(explanation.name()) {
+        if let Some(explanation) = explanation.filter(|_| self.explain)
+            && self.explained.insert(explanation.name())
+        {
             for line in explanation.to_string().lines() {
-                writeln!(self.out, "    {DIM}{line}{DIM:#}")?;
+                text += &format!("    {DIM}{line}{DIM:#}\n");
             }
         }
-        Ok(())
+        text
     }
 }
