@@ -4,16 +4,20 @@
 //! ```text
 //! $ cargo run --example custom_backend
 //! 16:41:09.127731 NO_SOCKET at an unknown place, eth0
+//! 16:41:09.127745 TCP_CSUM at an unknown place, eth1
+//! 1 could not be decoded
 //! ```
 
 use skbdrop::{
     BackendKind, Monitor, Result,
     backend::{Read, Reason, Record, Source, Time},
 };
+use skbdrop_examples::output;
 use std::{
     io,
     net::UdpSocket,
     os::fd::{AsFd, BorrowedFd},
+    process::ExitCode,
     time::SystemTime,
 };
 
@@ -68,7 +72,19 @@ impl Source for Reports {
     }
 }
 
-fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+const HELP: &str = "\
+custom_backend: events out of reports that came by UDP, as from any backend
+
+It takes no arguments.
+";
+
+fn main() -> ExitCode {
+    skbdrop_examples::run("custom_backend", HELP, skbdrop_examples::nothing, |()| {
+        Ok(output::print(&events()?)?)
+    })
+}
+
+fn events() -> skbdrop_examples::Result<String> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_nonblocking(true)?;
     report(&socket, &["NO_SOCKET eth0", "TCP_CSUM eth1", "nonsense"])?;
@@ -77,13 +93,14 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         stopped: false,
     };
     let mut monitor = Monitor::builder().source(source).build()?;
+    let mut text = String::new();
     for event in monitor.iter().take(2) {
-        println!("{}", event?);
+        text += &format!("{}\n", event?);
     }
     monitor.stop();
     assert_eq!(monitor.iter().count(), 0);
-    println!("{} could not be decoded", monitor.stats()?.undecodable);
-    Ok(())
+    let undecodable = monitor.stats()?.undecodable;
+    Ok(text + &format!("{undecodable} could not be decoded\n"))
 }
 
 /// What another machine would do.

@@ -6,28 +6,25 @@
 //! perf     no: tracefs is not mounted (mount -t tracefs none /sys/kernel/tracing)
 //! ```
 
-use std::{
-    io::{ErrorKind, Write as _},
-    process::ExitCode,
-};
+use skbdrop_examples::{Result, output};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+doctor: which backends work here, and what the others would need
+
+It takes no arguments. Its status is 0 if at least one works.
+";
 
 fn main() -> ExitCode {
-    if std::env::args_os().len() > 1 {
-        eprintln!("usage: doctor (it takes no arguments)");
-        return ExitCode::from(2);
-    }
+    skbdrop_examples::run("doctor", HELP, skbdrop_examples::nothing, |()| report())
+}
+
+fn report() -> Result {
     let report = skbdrop::support();
-    let mut out = std::io::stdout().lock();
-    match write!(out, "{report}").and_then(|()| out.flush()) {
-        // A reader that left early has seen enough.
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("doctor: cannot write to standard output: {e}");
-            return ExitCode::FAILURE;
-        }
-        _ => {}
+    output::print(&report.to_string())?;
+    if report.best().is_none() {
+        // The report has told why.
+        std::process::exit(1);
     }
-    match report.best() {
-        Some(_) => ExitCode::SUCCESS,
-        None => ExitCode::FAILURE,
-    }
+    Ok(())
 }

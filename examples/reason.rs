@@ -8,13 +8,9 @@
 //! ```
 
 use skbdrop::{DropReason, Explanation, Resolver, reason::ResolverBuilder};
+use skbdrop_examples::{Result, output};
 use std::{
-    collections::BTreeMap,
-    error::Error,
-    ffi::OsString,
-    fmt::Write as _,
-    io::{self, Write as _},
-    path::PathBuf,
+    collections::BTreeMap, error::Error, ffi::OsString, fmt::Write as _, path::PathBuf,
     process::ExitCode,
 };
 
@@ -33,8 +29,6 @@ The kernel is the running one, or that of:
   --module FILE                a module of that kernel, its BTF or .ko; may be repeated
   --format FILE                the text of events/skb/kfree_skb/format in tracefs
 ";
-
-type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
 #[derive(Debug, Default)]
 struct Options {
@@ -55,26 +49,11 @@ enum Act {
 }
 
 fn main() -> ExitCode {
-    let (text, error) = match options() {
-        Ok(Some(options)) => answer(&options),
-        Ok(None) => (HELP.to_owned(), None),
-        Err(e) => (String::new(), Some(format!("{e}\n\n{HELP}").into())),
-    };
-    let written = match io::stdout().write_all(text.as_bytes()) {
-        // A reader that left early has seen enough.
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Some(format!("cannot write to standard output: {e}").into())
-        }
-        _ => None,
-    };
-    match error.or(written) {
-        None => ExitCode::SUCCESS,
-        Some(e) => {
-            // Where this cannot be told either, the status tells it.
-            let _ = writeln!(io::stderr(), "reason: {e:#}");
-            ExitCode::FAILURE
-        }
-    }
+    skbdrop_examples::run("reason", HELP, parse, |options| {
+        let (text, error) = answer(&options);
+        output::print(&text)?;
+        error.map_or(Ok(()), Err)
+    })
 }
 
 /// What there is to say, and what there is to complain of besides.
@@ -315,11 +294,10 @@ fn diff(old: &Resolver, new: &Resolver) -> String {
     text
 }
 
-fn options() -> Result<Option<Options>, lexopt::Error> {
+fn parse(parser: &mut lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     use lexopt::prelude::*;
     let mut options = Options::default();
     let mut acts = Vec::new();
-    let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Long("btf" | "vmlinux") => once(&mut options.vmlinux, parser.value()?)?,

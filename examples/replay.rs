@@ -11,37 +11,63 @@ use skbdrop::{
     Monitor,
     backend::replay::{Recorder, Replay},
 };
+use skbdrop_examples::{Result, output};
 use std::{
-    error::Error,
     fs::File,
     io::{self, BufWriter, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
+const HELP: &str = "\
+replay: records drops into a file, or plays such a file
+
+  replay FILE                  prints the events of a recording
+  replay FILE --speed X        … at X times the pace at which they came
+  replay --record FILE COUNT   records the next COUNT drops
+";
+
+enum Act {
+    Record(PathBuf, usize),
+    Play(PathBuf, Option<f64>),
+}
+
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("replay: {e:#}");
-            ExitCode::FAILURE
+    skbdrop_examples::run("replay", HELP, act, |act| match act {
+        Act::Record(path, count) => record(&path, count),
+        Act::Play(path, None) => play(Replay::from_path(path)?),
+        Act::Play(path, Some(speed)) => play(Replay::from_path(path)?.speed(speed)),
+    })
+}
+
+fn act(parser: &mut lexopt::Parser) -> Result<Option<Act>, lexopt::Error> {
+    use lexopt::prelude::*;
+    let (mut file, mut speed) = (None, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("record") if file.is_none() => {
+                let (path, count) = (parser.value()?.into(), parser.value()?.parse()?);
+                file = Some(Act::Record(path, count));
+            }
+            Long("speed") => speed = Some(parser.value()?.parse()?),
+            Long("help") | Short('h') => return Ok(None),
+            Value(path) if file.is_none() => file = Some(Act::Play(path.into(), None)),
+            _ => return Err(argument.unexpected()),
         }
     }
-}
-
-fn run() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments.as_slice() {
-        ["--record", path, count] => record(path, count.parse()?),
-        [path] => play(Replay::from_path(path)?),
-        [path, "--speed", speed] => play(Replay::from_path(path)?.speed(speed.parse()?)),
-        _ => Err("replay FILE [--speed X], or replay --record FILE COUNT".into()),
+    match file {
+        Some(Act::Play(path, _)) => Ok(Some(Act::Play(path, speed))),
+        Some(act) if speed.is_none() => Ok(Some(act)),
+        Some(_) => Err("--speed is for playing".into()),
+        None => Err("the name of a file is missing".into()),
     }
 }
 
-fn record(path: &str, count: usize) -> Result<(), Box<dyn Error>> {
+fn record(path: &Path, count: usize) -> Result {
     let mut monitor = Monitor::builder().build()?;
-    let mut recorder = Recorder::new(BufWriter::new(File::create(path)?))?;
+    let file =
+        File::create(path).map_err(|e| format!("cannot create `{}`: {e}", path.display()))?;
+    let mut recorder = Recorder::new(BufWriter::new(file))?;
     let mut told = 0;
     for event in monitor.iter().take(count) {
         let event = event?;
@@ -53,13 +79,11 @@ fn record(path: &str, count: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn play(replay: Replay) -> Result<(), Box<dyn Error>> {
+fn play(replay: Replay) -> Result {
     let mut out = io::stdout().lock();
     for event in Monitor::builder().source(replay).build()?.iter() {
-        match writeln!(out, "{}", event?) {
-            // A reader that left early has seen enough.
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written.map_err(|e| format!("cannot write to standard output: {e}"))?,
+        if output::closed(writeln!(out, "{}", event?))? {
+            break;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `examples/doctor` and `examples/replay` as a script runs them: where their output goes nowhere.
+//! What holds for each of the examples, and those that need no kernel, as a script runs them.
 #![allow(clippy::unwrap_used)] // tests panic
 
 use std::{
@@ -54,10 +54,63 @@ fn a_reader_that_left_is_no_error() {
     assert_eq!(output.stderr, b"");
 }
 
+/// All that the manifest has.
+fn names() -> Vec<String> {
+    let manifest = std::fs::read_to_string(examples().join("Cargo.toml")).unwrap();
+    let sections = manifest.split("[[example]]").skip(1);
+    let name = |section: &str| section.split('"').nth(1).unwrap().to_owned();
+    let names: Vec<String> = sections.map(name).collect();
+    assert!(names.len() >= 8, "{names:?}");
+    names
+}
+
+fn examples() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples")
+}
+
 #[test]
-fn doctor_refuses_arguments() {
-    let output = run("doctor", &["--backend"], Stdio::piped());
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert_eq!(output.stdout, b"");
-    assert!(output.stderr.starts_with(b"usage: doctor"), "{output:?}");
+fn each_has_help_and_a_line_in_the_table() {
+    let table = std::fs::read_to_string(examples().join("README.md")).unwrap();
+    for name in names() {
+        let output = run(&name, &["--help"], Stdio::piped());
+        assert!(output.status.success(), "{output:?}");
+        let help = String::from_utf8(output.stdout).unwrap();
+        assert!(help.starts_with(&format!("{name}: ")), "{help}");
+        assert_eq!(output.stderr, b"");
+        // Who has seen enough of it is no error either.
+        let output = run(&name, &["--help"], closed_pipe());
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(output.stderr, b"");
+        assert!(table.contains(&format!("\n| `{name}` | ")), "no `{name}`");
+    }
+}
+
+#[test]
+fn each_refuses_options_that_it_has_not() {
+    for name in names() {
+        let output = run(&name, &["--nonsense"], Stdio::piped());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert_eq!(output.stdout, b"");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        let told = format!("{name}: invalid option '--nonsense' (see {name} --help)\n");
+        assert_eq!(errors, told);
+    }
+}
+
+#[test]
+fn the_recording_and_the_foreign_backend_play() {
+    let recording = examples().join("drops.jsonl");
+    let output = run("replay", &[recording.to_str().unwrap()], Stdio::piped());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        text.matches(" NETFILTER_DROP at nft_do_chain+").count(),
+        5,
+        "{text}"
+    );
+    let output = run("custom_backend", &[], Stdio::piped());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains(" TCP_CSUM at ") && text.ends_with("\n1 could not be decoded\n"),
+        "{text}"
+    );
 }

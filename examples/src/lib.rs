@@ -1,1 +1,11 @@
-//! The examples are the files beside this crate's manifest; `cargo run --example NAME` runs one.
+//! What the examples share. They are the files and folders beside this crate's manifest, and README.md lists them;
+//! `cargo run --example NAME` runs one.
+
+mod command;
+pub mod demo;
+mod line;
+pub mod output;
+pub mod signals;
+
+pub use command::{Result, nothing, run, seconds};
+pub use line::Line;

@@ -13,13 +13,16 @@ pub mod netns;
 pub mod openvswitch;
 pub mod played;
 pub mod random;
+pub mod terminal;
 pub mod tun;
 pub mod wireless;
 
 use skbdrop::{Backend, DropEvent, Monitor};
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     process::Command,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -46,6 +49,21 @@ const BACKENDS: &str = "SKBDROP_BACKENDS";
 
 /// The program of an example; built here, since cargo builds no other package's examples for a test.
 pub fn example(name: &str) -> PathBuf {
+    // To find that there is nothing to do takes cargo most of a second.
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.contains(name) {
+        build_example(name);
+        built.insert(name.to_owned());
+    }
+    let mut target = std::env::current_exe().unwrap();
+    // target/<profile>/deps/<test>
+    target.pop();
+    target.pop();
+    target.join("examples").join(name)
+}
+
+fn build_example(name: &str) {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
@@ -61,11 +79,6 @@ pub fn example(name: &str) -> PathBuf {
         .status()
         .unwrap();
     assert!(built.success(), "the example {name} does not build");
-    let mut target = std::env::current_exe().unwrap();
-    // target/<profile>/deps/<test>
-    target.pop();
-    target.pop();
-    target.join("examples").join(name)
 }
 
 /// How many datagrams a flood has: `SKBDROP_FLOOD`, by default as many as take a machine some two

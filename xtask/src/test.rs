@@ -9,13 +9,14 @@ use std::{env, fs, path::Path, process::Command};
 
 /// What the live tests call: the reference that we are compared with, makers of drops, takers of
 /// privileges.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "linux-perf",
     "bpftool",
     "nftables",
     "iproute2",
     "util-linux",
     "tcpdump",
+    "tshark",
 ];
 /// Every feature of the library, each of which must build alone.
 const FEATURES: [&str; 9] = [
@@ -111,6 +112,8 @@ pub(crate) fn run_all(install: bool) -> Result {
             "xtask",
             "-p",
             "skbdrop-benches",
+            "-p",
+            "skbdrop-examples",
             "--all-features",
         ]),
     )?;
