@@ -10,6 +10,7 @@ pub mod frames;
 pub mod genl;
 pub mod netns;
 pub mod openvswitch;
+pub mod prometheus;
 pub mod wireless;
 
 use skbdrop::{Backend, DropEvent, Monitor};
