@@ -1,6 +1,7 @@
 //! [`Monitor`]: an open backend with everything behind it, and its [`Builder`].
 
 use crate::{
+    diagnostics::tell,
     Backend, BackendKind, DropEvent, Error, ErrorKind, Location, Resolver, Result, Stats,
     backend::{Settings, Source},
     pipeline::Pipeline,
@@ -62,6 +63,8 @@ pub struct Monitor {
     pending: VecDeque<DropEvent>,
     received: u64,
     undecodable: u64,
+    #[cfg(feature = "tracing")]
+    losses: crate::diagnostics::Losses,
     /// The source has no more.
     source_ended: bool,
     /// Nothing more comes: the source has no more and all is taken, or it failed.
@@ -254,6 +257,11 @@ impl Monitor {
                 *received = received.saturating_add(record.count);
                 pending.push_back(pipeline.event(record, kind));
             })?;
+            #[cfg(feature = "tracing")]
+            self.losses.note(pending.iter().map(|event| event.lost_before).sum());
+            if read.undecodable > 0 {
+                tell!(warn, records = read.undecodable, "records could not be decoded");
+            }
             self.undecodable += read.undecodable;
             self.source_ended = read.ended;
             // Nothing but records that could not be decoded: there may be more behind them, of which the
@@ -495,6 +503,11 @@ impl Builder {
                 source.kind().name()
             )));
         }
+        tell!(info, backend = source.kind().name(), "watching drops");
+        #[cfg(feature = "tracing")]
+        for limitation in &limitations {
+            tell!(warn, backend = source.kind().name(), "{limitation:#}");
+        }
         Ok(Monitor {
             readiness: Readiness::default(),
             limitations,
@@ -503,6 +516,8 @@ impl Builder {
             pending: VecDeque::with_capacity(BATCH),
             received: 0,
             undecodable: 0,
+            #[cfg(feature = "tracing")]
+            losses: crate::diagnostics::Losses::default(),
             source_ended: false,
             ended: false,
             failure: None,

@@ -1,6 +1,6 @@
 //! Names for kernel addresses, from `/proc/kallsyms`.
 
-use crate::{Error, ErrorKind, Result, backend::SymbolText};
+use crate::{diagnostics::tell, Error, ErrorKind, Result, backend::SymbolText};
 use std::{
     collections::HashMap,
     fmt,
@@ -349,7 +349,10 @@ impl Locations {
         self.modules = Some(modules);
         match symbols {
             Ok(symbols) => (self.symbols, self.error) = (symbols, None),
-            Err(e) => self.error = Some(e),
+            Err(e) => {
+                tell!(warn, "locations are without names: {e:#}");
+                self.error = Some(e);
+            }
         }
         // Modules may be elsewhere now, and where there was none there may be one.
         self.answers.retain(|_, answer| {

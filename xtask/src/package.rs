@@ -37,7 +37,8 @@ pub(crate) fn check() -> Result {
     least_rust()?;
     println!("\n== what is public is what the list says");
     api::check()?;
-    deny()
+    deny()?;
+    kubernetes()
 }
 
 fn unpack(packages: &Path, folder: &Path) -> Result {
@@ -185,6 +186,36 @@ fn deny() -> Result {
             .current_dir(host::workspace()),
     )
 }
+
+/// The manifest of `examples/fleet`, by Kubernetes' own schema, which a Python package brings.
+fn kubernetes() -> Result {
+    host::need(&[("pip3", "python3-pip")])?;
+    let name = format!("kubernetes-validate-{KUBERNETES_VALIDATE}");
+    let folder = host::cache().join(&name);
+    if !folder.exists() {
+        println!("xtask: pip3 install {name} into {}", folder.display());
+        // A folder of this name is whole: it is filled under another one.
+        let partial = folder.with_extension(format!("{}.partial", std::process::id()));
+        run(Command::new("pip3")
+            .args(["install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--target"])
+            .arg(&partial)
+            .arg(format!("kubernetes-validate=={KUBERNETES_VALIDATE}")))?;
+        fs::rename(&partial, &folder)
+            .map_err(|e| format!("cannot rename `{}`: {e}", partial.display()))?;
+    }
+    step(
+        "the manifest for Kubernetes",
+        Command::new("python3")
+            .args(["-m", "kubernetes_validate", "--strict", "-k", KUBERNETES])
+            .arg("examples/fleet/daemonset.yaml")
+            .env("PYTHONPATH", &folder)
+            .current_dir(host::workspace()),
+    )
+}
+
+const KUBERNETES_VALIDATE: &str = "1.37.0";
+/// What the manifest is for.
+const KUBERNETES: &str = "1.34.0";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -15,12 +15,16 @@ use std::{
 
 /// What the live tests call: the reference that we are compared with, makers of drops, takers of
 /// privileges.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 8] = [
     "linux-perf",
     "bpftool",
     "nftables",
     "iproute2",
     "util-linux",
+    // The exporter's unit, and the system calls that it allows.
+    "procps",
+    "strace",
+    "systemd",
 ];
 /// Every feature of the library, each of which must build alone.
 pub(crate) const FEATURES: [&str; 9] = [

@@ -61,7 +61,7 @@ pub(crate) use settings::Settings;
 
 #[cfg(feature = "perf")]
 use crate::tracefs;
-use crate::{BackendKind, Error, ErrorKind, Report, Resolver, Result};
+use crate::{diagnostics::tell, BackendKind, Error, ErrorKind, Report, Resolver, Result};
 use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 
 /// What feeds the backends' decoders when they are fuzzed, which are private to each.
@@ -279,7 +279,10 @@ fn open_best(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
     for backend in Backend::ALL {
         match backend.open(settings) {
             Ok(opened) => return Ok(opened),
-            Err(e) => refusals.push((backend.kind(), e)),
+            Err(e) => {
+                tell!(debug, backend = backend.name(), "refused: {e:#}");
+                refusals.push((backend.kind(), e));
+            }
         }
     }
     Err(Error::no_backend(Report::of_refusals(refusals)))

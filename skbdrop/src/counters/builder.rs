@@ -2,6 +2,7 @@
 
 use super::{Counters, Raw};
 use crate::{
+    diagnostics::tell,
     Error, ErrorKind, Result,
     backend::{EbpfCounts, Settings, by},
     symbols::Locations,
@@ -111,8 +112,10 @@ impl CountersBuilder {
             btf_file: self.btf_file,
             ..Settings::default()
         };
+        let program = EbpfCounts::open(&settings, self.by, self.max_kinds)?;
+        tell!(info, max_kinds = self.max_kinds, "counting drops");
         Ok(Counters {
-            program: EbpfCounts::open(&settings, self.by, self.max_kinds)?,
+            program,
             resolver: settings.resolver()?,
             locations: Locations::new(self.symbols && self.by & by::LOCATION != 0),
             by: self.by,
