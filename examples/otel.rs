@@ -59,6 +59,10 @@ fn main() -> ExitCode {
 }
 
 fn run(logs_per_second: u32) -> Result<(), Box<dyn Error>> {
+    // What goes wrong on the way to the collector is told by `tracing` alone.
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let resource = Resource::builder().with_service_name("skbdrop").build();
     let protocol = Protocol::HttpBinary;
     let exporter = MetricExporter::builder()

@@ -110,8 +110,12 @@ fn the_start_and_losses_are_told_and_events_are_not() {
         let mut monitor = Monitor::builder().source(source).build().unwrap();
         assert_eq!(monitor.iter().count(), 100_000);
     });
-    assert_eq!(told[0], "INFO skbdrop::monitor: watching drops backend=\"losing\"");
-    let losses = "WARN skbdrop::diagnostics: drops were lost: the reader is slower than they come lost=3";
+    assert_eq!(
+        told[0],
+        "INFO skbdrop::monitor: watching drops backend=\"losing\""
+    );
+    let losses =
+        "WARN skbdrop::diagnostics: drops were lost: the reader is slower than they come lost=3";
     assert_eq!(told[1], losses, "the first at once");
     let last = "WARN skbdrop::monitor: records could not be decoded records=1";
     assert_eq!(told.last().unwrap(), last);
@@ -131,17 +135,26 @@ fn each_refusal_is_told_with_its_reason() {
         };
         set_capabilities(None, sets).unwrap();
         Told::by(|| {
-            Monitor::builder().build().expect_err("nothing is possible without capabilities");
+            Monitor::builder()
+                .build()
+                .expect_err("nothing is possible without capabilities");
         })
     });
     let told = told.join().unwrap();
     let backends = ["ebpf", "perf", "netlink"];
     assert_eq!(told.len(), backends.len(), "{told:#?}");
     for (line, backend) in told.iter().zip(backends) {
-        assert!(line.starts_with("DEBUG skbdrop::backend: refused: "), "{line}");
+        assert!(
+            line.starts_with("DEBUG skbdrop::backend: refused: "),
+            "{line}"
+        );
         assert!(line.ends_with(&format!(" backend=\"{backend}\"")), "{line}");
     }
-    assert!(told[0].contains("needs CAP_BPF and CAP_PERFMON"), "{}", told[0]);
+    assert!(
+        told[0].contains("needs CAP_BPF and CAP_PERFMON"),
+        "{}",
+        told[0]
+    );
 }
 
 #[test]
@@ -150,9 +163,15 @@ fn what_was_attached_is_told() {
     let told = Told::by(|| {
         Monitor::builder().backend(Backend::Ebpf).build().unwrap();
     });
-    assert_eq!(told, ["INFO skbdrop::monitor: watching drops backend=\"ebpf\""]);
+    assert_eq!(
+        told,
+        ["INFO skbdrop::monitor: watching drops backend=\"ebpf\""]
+    );
     let told = Told::by(|| {
         skbdrop::Counters::builder().max_kinds(7).build().unwrap();
     });
-    assert_eq!(told, ["INFO skbdrop::counters::builder: counting drops max_kinds=7"]);
+    assert_eq!(
+        told,
+        ["INFO skbdrop::counters::builder: counting drops max_kinds=7"]
+    );
 }

@@ -14,9 +14,9 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
 };
 use support::{
+    database::{Database, get},
     drops::{CLOSED, flood},
     netns::NetNs,
-    prometheus::{Prometheus, get},
 };
 
 /// Where the exporter serves.
@@ -30,7 +30,7 @@ struct Running {
 }
 
 impl Running {
-    /// Starts it, and waits for its first line.
+    /// Starts it, and waits for the line with which it says that it is ready.
     fn start(netns: &NetNs, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(support::example(name));
         command
@@ -38,11 +38,17 @@ impl Running {
             .envs(variables.iter().copied())
             .stderr(Stdio::piped());
         let mut child = netns.run(move || command.spawn()).unwrap();
+        let ready = match name {
+            "prometheus" => "http://127.0.0.1:9976/metrics",
+            _ => "sending until Ctrl-C",
+        };
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
-        stderr.read_line(&mut line).unwrap();
-        let starts = ["http://127.0.0.1:9976/metrics", "sending until Ctrl-C"];
-        assert!(starts.iter().any(|start| line.contains(start)), "{line}");
+        while !line.contains(ready) {
+            line.clear();
+            let read = stderr.read_line(&mut line).unwrap();
+            assert!(read > 0, "`{name}` ended without `{ready}`");
+        }
         Self {
             child,
             _stderr: stderr,
@@ -74,7 +80,7 @@ fn a_prometheus_that_scrapes_knows_the_drops() {
         "global: {{scrape_interval: 500ms}}\n\
          scrape_configs: [{{job_name: skbdrop, static_configs: [{{targets: ['127.0.0.1:{EXPORTER}']}}]}}]\n"
     );
-    let prometheus = Prometheus::start(&netns, &configuration);
+    let prometheus = Database::prometheus(&netns, &configuration);
     prometheus.expect("up{job=\"skbdrop\"}", 1);
     netns.run(|| flood(1234));
     netns.run(|| {
@@ -134,16 +140,16 @@ fn what_has_no_room_is_told_as_other() {
 }
 
 #[test]
-#[ignore = "needs root to load eBPF, and a Prometheus: cargo xtask test"]
+#[ignore = "needs root to load eBPF, and a VictoriaMetrics: cargo xtask test"]
 fn otlp_metrics_arrive_and_logs_are_of_the_packets() {
     let netns = NetNs::new();
-    let prometheus = Prometheus::start(&netns, "{}");
+    let database = Database::victoria_metrics(&netns);
     let logs = netns.run(|| TcpListener::bind("127.0.0.1:0").unwrap());
     let endpoint = format!("http://{}/v1/logs", logs.local_addr().unwrap());
     let variables = [
         (
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-            "http://127.0.0.1:9090/api/v1/otlp/v1/metrics",
+            "http://127.0.0.1:8428/opentelemetry/v1/metrics",
         ),
         ("OTEL_METRIC_EXPORT_INTERVAL", "500"),
         ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", &endpoint),
@@ -189,7 +195,7 @@ fn otlp_metrics_arrive_and_logs_are_of_the_packets() {
     let bound = bound.filter(|count| count.reason.clone().is_some_and(is_ours));
     let bound: u64 = bound.map(|count| count.tally.drops).sum();
     let query = r#"skbdrop_drops_total{skbdrop_reason="IP_NOPROTO",skbdrop_subsystem="CORE"}"#;
-    prometheus.expect_within(query, 321..=bound);
+    database.expect_within(query, 321..=bound);
     otel.stop();
 }
 

@@ -9,14 +9,16 @@ use std::{
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
-use support::{drops::flood, netns::NetNs, prometheus::get};
+use support::{database::get, drops::flood, netns::NetNs};
 
 const PORT: u16 = 9976;
 /// How long the exporter may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn file(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/fleet").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples/fleet")
+        .join(name);
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -27,15 +29,23 @@ fn unit() -> String {
 /// The values of a setting of the unit, in the order of its lines.
 fn settings(name: &str) -> Vec<String> {
     let unit = unit();
-    let lines = unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
+    let lines = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    lines
+        .flat_map(str::split_whitespace)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The capabilities of the unit in lower case, without `CAP_`.
 fn capabilities() -> Vec<String> {
     let bounding = settings("CapabilityBoundingSet");
     assert_eq!(bounding, settings("AmbientCapabilities"));
-    bounding.iter().map(|name| name.strip_prefix("CAP_").unwrap().to_lowercase()).collect()
+    bounding
+        .iter()
+        .map(|name| name.strip_prefix("CAP_").unwrap().to_lowercase())
+        .collect()
 }
 
 /// A folder with the exporter, which any user may enter and write to: other users may not enter the build's.
@@ -56,11 +66,22 @@ impl Folder {
 
     /// The exporter, by an ordinary user with these capabilities alone, behind `wrapper`.
     fn exporter(&self, capabilities: &[String], wrapper: &[&str]) -> Command {
-        let list: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
+        let list: String = capabilities
+            .iter()
+            .map(|name| format!(",+{name}"))
+            .collect();
         let mut command = Command::new("setpriv");
         command
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"])
-            .args(["inh-caps", "ambient-caps", "bounding-set"].map(|set| format!("--{set}=-all{list}")))
+            .args([
+                "--reuid=65534",
+                "--regid=65534",
+                "--clear-groups",
+                "--no-new-privs",
+            ])
+            .args(
+                ["inh-caps", "ambient-caps", "bounding-set"]
+                    .map(|set| format!("--{set}=-all{list}")),
+            )
             .args(wrapper)
             .arg(self.path("exporter"))
             .stderr(Stdio::piped());
@@ -142,10 +163,16 @@ fn the_units_system_calls_are_enough() {
         .lines()
         .filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('('))
         .map(|(name, _)| name)
-        .filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+        .filter(|name| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
         .collect();
     assert!(made.contains("bpf") && made.contains("accept4"), "{made:?}");
-    let refused: Vec<&&str> = made.iter().filter(|name| !allowed.contains(**name)).collect();
+    let refused: Vec<&&str> = made
+        .iter()
+        .filter(|name| !allowed.contains(**name))
+        .collect();
     assert!(refused.is_empty(), "the unit does not allow {refused:?}");
     assert!(!allowed.contains("mount") && !allowed.contains("perf_event_open"));
 }
@@ -154,7 +181,10 @@ fn the_units_system_calls_are_enough() {
 fn allowed_calls() -> BTreeSet<String> {
     let unit = unit();
     let mut allowed = BTreeSet::new();
-    for line in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+    for line in unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("SystemCallFilter="))
+    {
         let (takes, names) = match line.strip_prefix('~') {
             Some(names) => (true, names),
             None => (false, line),
@@ -175,11 +205,17 @@ fn expand(name: &str) -> Vec<String> {
     if !name.starts_with('@') {
         return vec![name.to_owned()];
     }
-    let output = Command::new("systemd-analyze").args(["syscall-filter", name]).output().unwrap();
+    let output = Command::new("systemd-analyze")
+        .args(["syscall-filter", name])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     let names = text.lines().skip(1).map(str::trim);
-    names.filter(|name| !name.is_empty() && !name.starts_with('#')).flat_map(expand).collect()
+    names
+        .filter(|name| !name.is_empty() && !name.starts_with('#'))
+        .flat_map(expand)
+        .collect()
 }
 
 #[test]
@@ -198,14 +234,23 @@ fn systemd_has_nothing_to_say_against_the_unit() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     // In tenths; a service without any of it has 96.
     let output = analyze(&["security", "--offline=yes", "--threshold=20", "--no-pager"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
 }
 
 #[test]
 fn the_manifest_asks_for_the_units_capabilities() {
-    let names: Vec<String> =
-        capabilities().iter().map(|name| format!("\"{}\"", name.to_uppercase())).collect();
+    let names: Vec<String> = capabilities()
+        .iter()
+        .map(|name| format!("\"{}\"", name.to_uppercase()))
+        .collect();
     let manifest = file("daemonset.yaml");
-    assert!(manifest.contains(&format!("add: [{}]\n", names.join(", "))), "{names:?}");
+    assert!(
+        manifest.contains(&format!("add: [{}]\n", names.join(", "))),
+        "{names:?}"
+    );
     assert!(manifest.contains("drop: [\"ALL\"]\n") && manifest.contains("privileged: false\n"));
 }

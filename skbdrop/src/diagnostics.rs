@@ -32,7 +32,11 @@ impl Losses {
         self.untold += lost;
         let due = |told: std::time::Instant| told.elapsed() >= Self::INTERVAL;
         if self.untold > 0 && self.told.is_none_or(due) {
-            tell!(warn, lost = self.untold, "drops were lost: the reader is slower than they come");
+            tell!(
+                warn,
+                lost = self.untold,
+                "drops were lost: the reader is slower than they come"
+            );
             self.untold = 0;
             self.told = Some(std::time::Instant::now());
         }

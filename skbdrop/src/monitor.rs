@@ -1,9 +1,9 @@
 //! [`Monitor`]: an open backend with everything behind it, and its [`Builder`].
 
 use crate::{
-    diagnostics::tell,
     Backend, BackendKind, DropEvent, Error, ErrorKind, Location, Resolver, Result, Stats,
     backend::{Settings, Source},
+    diagnostics::tell,
     pipeline::Pipeline,
     reactor::Readiness,
     symbols::Locations,
@@ -258,9 +258,14 @@ impl Monitor {
                 pending.push_back(pipeline.event(record, kind));
             })?;
             #[cfg(feature = "tracing")]
-            self.losses.note(pending.iter().map(|event| event.lost_before).sum());
+            self.losses
+                .note(pending.iter().map(|event| event.lost_before).sum());
             if read.undecodable > 0 {
-                tell!(warn, records = read.undecodable, "records could not be decoded");
+                tell!(
+                    warn,
+                    records = read.undecodable,
+                    "records could not be decoded"
+                );
             }
             self.undecodable += read.undecodable;
             self.source_ended = read.ended;

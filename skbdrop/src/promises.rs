@@ -1,8 +1,8 @@
 //! What of the public types the compiler derives, and users build upon: a change of it would break them.
 
 use crate::{
-    Builder, DropEvent, DropReason, Error, Explanation, Monitor, NetNs, Report, Resolver, Result, Stats,
-    Subsystem, Symbol, Symbols,
+    Builder, DropEvent, DropReason, Error, Explanation, Monitor, NetNs, Report, Resolver, Result,
+    Stats, Subsystem, Symbol, Symbols,
 };
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 //! Names for kernel addresses, from `/proc/kallsyms`.
 
-use crate::{diagnostics::tell, Error, ErrorKind, Result, backend::SymbolText};
+use crate::{Error, ErrorKind, Result, backend::SymbolText, diagnostics::tell};
 use std::{
     collections::HashMap,
     fmt,

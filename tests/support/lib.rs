@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_debug_implementations)] // tests panic
 
 pub mod btf;
+pub mod database;
 pub mod drop_monitor;
 pub mod drops;
 pub mod dropwatch;
@@ -10,7 +11,6 @@ pub mod frames;
 pub mod genl;
 pub mod netns;
 pub mod openvswitch;
-pub mod prometheus;
 pub mod wireless;
 
 use skbdrop::{Backend, DropEvent, Monitor};

@@ -22,7 +22,11 @@ pub(crate) fn check() -> Result {
     let public = public()?;
     let difference = difference(&recorded, &public);
     if difference.is_empty() {
-        println!("xtask: {} lines of {} are what is public", public.lines().count(), path.display());
+        println!(
+            "xtask: {} lines of {} are what is public",
+            public.lines().count(),
+            path.display()
+        );
         return Ok(());
     }
     Err(format!(
@@ -39,12 +43,27 @@ fn list() -> PathBuf {
 /// An item a line, with all features.
 fn public() -> Result<String> {
     let target = host::workspace().join("target/api");
-    run(cargo(&["rustdoc", "--quiet", "-p", "skbdrop", "--all-features", "--lib"])
-        .arg("--target-dir")
-        .arg(&target)
-        .args(["--", "-Z", "unstable-options", "--output-format", "json", "--cap-lints", "allow"])
-        // The JSON is not stable yet.
-        .env("RUSTC_BOOTSTRAP", "1"))?;
+    run(cargo(&[
+        "rustdoc",
+        "--quiet",
+        "-p",
+        "skbdrop",
+        "--all-features",
+        "--lib",
+    ])
+    .arg("--target-dir")
+    .arg(&target)
+    .args([
+        "--",
+        "-Z",
+        "unstable-options",
+        "--output-format",
+        "json",
+        "--cap-lints",
+        "allow",
+    ])
+    // The JSON is not stable yet.
+    .env("RUSTC_BOOTSTRAP", "1"))?;
     let json = target.join("doc/skbdrop.json");
     let api = public_api::Builder::from_rustdoc_json(&json)
         // What the compiler derives from the rest; a test asserts what is promised of it.

@@ -23,11 +23,20 @@ pub(crate) fn check() -> Result {
     let root = host::workspace();
     let quiet = ["--quiet", "--workspace", "--allow-dirty", "--no-verify"];
     let target = root.join("target");
-    step("package", cargo(&["package"]).args(quiet).arg("--target-dir").arg(&target))?;
+    step(
+        "package",
+        cargo(&["package"])
+            .args(quiet)
+            .arg("--target-dir")
+            .arg(&target),
+    )?;
     // Uploads nothing. What is built of it is built below.
     step(
         "what publishing would refuse",
-        cargo(&["publish", "--dry-run"]).args(quiet).arg("--target-dir").arg(target.join("publish")),
+        cargo(&["publish", "--dry-run"])
+            .args(quiet)
+            .arg("--target-dir")
+            .arg(target.join("publish")),
     )?;
     let work = TemporaryFolder::new("stranger")?;
     unpack(&target.join("package"), work.path())?;
@@ -44,7 +53,11 @@ pub(crate) fn check() -> Result {
 fn unpack(packages: &Path, folder: &Path) -> Result {
     for name in PUBLISHED {
         let archive = packages.join(format!("{name}-{VERSION}.crate"));
-        run(Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(folder))?;
+        run(Command::new("tar")
+            .arg("-xzf")
+            .arg(archive)
+            .arg("-C")
+            .arg(folder))?;
     }
     Ok(())
 }
@@ -54,8 +67,9 @@ fn stranger(work: &Path) -> Result {
     let folder = work.join("project");
     fs::create_dir_all(folder.join("src"))
         .map_err(|e| format!("cannot create `{}`: {e}", folder.display()))?;
-    let features: String =
-        FEATURES.map(|name| format!("{name} = [\"skbdrop/{name}\"]\n")).concat();
+    let features: String = FEATURES
+        .map(|name| format!("{name} = [\"skbdrop/{name}\"]\n"))
+        .concat();
     let manifest = format!(
         "[package]\nname = \"stranger\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
          [workspace]\n\
@@ -73,16 +87,28 @@ fn stranger(work: &Path) -> Result {
     let target = host::workspace().join("target/stranger");
     let in_project = |arguments: &[&str]| {
         let mut command = cargo(arguments);
-        command.arg("--quiet").current_dir(&folder).env("CARGO_TARGET_DIR", &target);
+        command
+            .arg("--quiet")
+            .current_dir(&folder)
+            .env("CARGO_TARGET_DIR", &target);
         command
     };
-    step("a project that depends on the packages builds", in_project(&["build"]))?;
-    step("… and sees a drop", &mut Command::new(target.join("debug/stranger")))?;
+    step(
+        "a project that depends on the packages builds",
+        in_project(&["build"]),
+    )?;
+    step(
+        "… and sees a drop",
+        &mut Command::new(target.join("debug/stranger")),
+    )?;
     for feature in FEATURES {
         let alone = in_project(&["check", "--no-default-features", "--features", feature]);
         step(&format!("… with the feature {feature} alone"), alone)?;
     }
-    step("… without features", in_project(&["check", "--no-default-features"]))
+    step(
+        "… without features",
+        in_project(&["check", "--no-default-features"]),
+    )
 }
 
 /// The library with the oldest version of each dependency that its manifest allows.
@@ -94,7 +120,14 @@ fn least_versions(work: &Path) -> Result {
         "patch.crates-io.skbdrop-ebpf.path=\"{}\"",
         work.join(format!("skbdrop-ebpf-{VERSION}")).display()
     );
-    let mut lock = cargo(&["generate-lockfile", "--quiet", "-Z", "direct-minimal-versions", "--config", &sibling]);
+    let mut lock = cargo(&[
+        "generate-lockfile",
+        "--quiet",
+        "-Z",
+        "direct-minimal-versions",
+        "--config",
+        &sibling,
+    ]);
     // cargo's option is not stable yet; what is built is built without it.
     lock.current_dir(&folder).env("RUSTC_BOOTSTRAP", "1");
     step("the oldest versions of the dependencies", lock)?;
@@ -108,10 +141,15 @@ fn least_versions(work: &Path) -> Result {
 /// Whether a dependency of a published crate asks for a newer Rust than the crate itself does. That our own code does not
 /// is clippy's to say, for the standard library, by `rust-version`.
 fn least_rust() -> Result {
-    let mut metadata = cargo(&["metadata", "--format-version=1", "--locked", "--all-features"]);
+    let mut metadata = cargo(&[
+        "metadata",
+        "--format-version=1",
+        "--locked",
+        "--all-features",
+    ]);
     let text = output(&mut metadata).ok_or("`cargo metadata` failed")?;
-    let metadata: Value =
-        serde_json::from_str(&text).map_err(|e| format!("cannot read what `cargo metadata` says: {e}"))?;
+    let metadata: Value = serde_json::from_str(&text)
+        .map_err(|e| format!("cannot read what `cargo metadata` says: {e}"))?;
     let ours = version(env!("CARGO_PKG_RUST_VERSION"));
     let newer: Vec<String> = dependencies(&metadata)?
         .into_iter()
@@ -119,7 +157,10 @@ fn least_rust() -> Result {
         .map(|(name, rust)| format!("{name} ({rust})"))
         .collect();
     if newer.is_empty() {
-        println!("xtask: Rust {} is enough for all", env!("CARGO_PKG_RUST_VERSION"));
+        println!(
+            "xtask: Rust {} is enough for all",
+            env!("CARGO_PKG_RUST_VERSION")
+        );
         return Ok(());
     }
     Err(format!(
@@ -142,16 +183,24 @@ fn dependencies(metadata: &Value) -> Result<Vec<(String, String)>> {
         .map(|node| (text(&node["id"]), node["deps"].clone()))
         .collect();
     let is_published = |package: &Value| PUBLISHED.contains(&text(&package["name"]).as_str());
-    let mut waiting: Vec<String> =
-        packages.iter().filter(|(_, package)| is_published(package)).map(|(id, _)| id.clone()).collect();
+    let mut waiting: Vec<String> = packages
+        .iter()
+        .filter(|(_, package)| is_published(package))
+        .map(|(id, _)| id.clone())
+        .collect();
     let mut seen = BTreeSet::new();
     while let Some(id) = waiting.pop() {
         if !seen.insert(id.clone()) {
             continue;
         }
-        for need in array(needs.get(&id).ok_or(format!("`cargo metadata` has no node {id}"))?) {
+        for need in array(
+            needs
+                .get(&id)
+                .ok_or(format!("`cargo metadata` has no node {id}"))?,
+        ) {
             // Not for tests, nor for the eBPF program, which has a compiler of its own.
-            let counts = |kind: &Value| kind["kind"] != "dev" && !text(&kind["target"]).contains("bpf");
+            let counts =
+                |kind: &Value| kind["kind"] != "dev" && !text(&kind["target"]).contains("bpf");
             if array(&need["dep_kinds"]).iter().any(counts) {
                 waiting.push(text(&need["pkg"]));
             }
@@ -169,7 +218,10 @@ fn dependencies(metadata: &Value) -> Result<Vec<(String, String)>> {
 
 /// `1.88` and `1.88.0` are the same.
 fn version(text: &str) -> Vec<u32> {
-    let mut numbers: Vec<u32> = text.split('.').map(|number| number.parse().unwrap_or(0)).collect();
+    let mut numbers: Vec<u32> = text
+        .split('.')
+        .map(|number| number.parse().unwrap_or(0))
+        .collect();
     numbers.resize(3, 0);
     numbers
 }
@@ -181,7 +233,13 @@ fn deny() -> Result {
     step(
         "licences, duplicates and origins of the dependencies",
         Command::new(program)
-            .args(["--workspace", "--all-features", "--locked", "check", "--hide-inclusion-graph"])
+            .args([
+                "--workspace",
+                "--all-features",
+                "--locked",
+                "check",
+                "--hide-inclusion-graph",
+            ])
             .args(["licenses", "bans", "sources"])
             .current_dir(host::workspace()),
     )
@@ -197,7 +255,13 @@ fn kubernetes() -> Result {
         // A folder of this name is whole: it is filled under another one.
         let partial = folder.with_extension(format!("{}.partial", std::process::id()));
         run(Command::new("pip3")
-            .args(["install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--target"])
+            .args([
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--root-user-action=ignore",
+                "--target",
+            ])
             .arg(&partial)
             .arg(format!("kubernetes-validate=={KUBERNETES_VALIDATE}")))?;
         fs::rename(&partial, &folder)
@@ -261,7 +325,11 @@ mod tests {
                 {"id": "b", "deps": []},
             ]},
         });
-        let names: Vec<String> = dependencies(&metadata).unwrap().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<String> = dependencies(&metadata)
+            .unwrap()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert_eq!(names, ["a", "b", "skbdrop", "skbdrop-ebpf"]);
         dependencies(&json!({})).unwrap_err();
     }

@@ -138,19 +138,22 @@ fn live() -> Result {
             .args(["--", "--include-ignored", "--test-threads=1"])
             // openvswitch and drop_monitor are modules, which this kernel may not have.
             .args(["--skip", "openvswitch", "--skip", "dropwatch"])
-            .env("SKBDROP_PROMETHEUS", prometheus()?)
+            .env("SKBDROP_PROMETHEUS", database("prometheus")?)
+            .env("SKBDROP_VICTORIA_METRICS", database("victoria-metrics")?)
             .current_dir(host::workspace()),
     )
 }
 
-/// The Prometheus that the exporters' tests run, in the cache: the package would start a service.
-fn prometheus() -> Result<PathBuf> {
-    let folder = Suite::open(PROMETHEUS_SUITE)?.unpacked("prometheus")?;
-    Ok(folder.join("usr/bin/prometheus"))
+/// The program of a database that the exporters' tests run, named as its package: in the cache, as the installed
+/// package would start a service.
+fn database(name: &str) -> Result<PathBuf> {
+    let folder = Suite::open(DATABASES)?.unpacked(name)?;
+    Ok(folder.join("usr/bin").join(name))
 }
 
-/// One that takes OTLP. Its program needs no library but the C library, of any release.
-const PROMETHEUS_SUITE: &str = "trixie";
+/// It has a VictoriaMetrics that takes OTLP, which Debian leaves out of its Prometheus. The programs need few libraries,
+/// and run on older releases too.
+const DATABASES: &str = "trixie";
 
 /// Those of the tests' crate that are not for guests, by the manifest.
 fn tests_here() -> Result<Vec<String>> {

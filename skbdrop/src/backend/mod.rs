@@ -61,7 +61,7 @@ pub(crate) use settings::Settings;
 
 #[cfg(feature = "perf")]
 use crate::tracefs;
-use crate::{diagnostics::tell, BackendKind, Error, ErrorKind, Report, Resolver, Result};
+use crate::{BackendKind, Error, ErrorKind, Report, Resolver, Result, diagnostics::tell};
 use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 
 /// What feeds the backends' decoders when they are fuzzed, which are private to each.

@@ -2,9 +2,9 @@
 
 use super::{Counters, Raw};
 use crate::{
-    diagnostics::tell,
     Error, ErrorKind, Result,
     backend::{EbpfCounts, Settings, by},
+    diagnostics::tell,
     symbols::Locations,
 };
 use std::path::PathBuf;

@@ -8,9 +8,9 @@ pub use builder::ResolverBuilder;
 pub use check::Disagreement;
 
 use crate::{
-    diagnostics::tell,
     DropReason, Result, Subsystem,
     btf::{self, EnumFacts},
+    diagnostics::tell,
     reason::{NameSource, NameSourceKind, Named},
     tracefs,
 };
@@ -167,7 +167,10 @@ impl Resolver {
         let source = NameSource::new(NameSourceKind::PrintFmt, file);
         let names = Names::from_symbols(&tracefs::reason_symbols(text)?, &source);
         if self.names.is_empty() {
-            tell!(debug, "no drop reasons in the kernel's types: names are the tracepoint's");
+            tell!(
+                debug,
+                "no drop reasons in the kernel's types: names are the tracepoint's"
+            );
             self.names = names;
         }
         Ok(())
