@@ -253,7 +253,7 @@ fn accepted(filter: Filter, cases: &Arc<Vec<Case>>) -> HashSet<u64> {
         record.layer = case.layer;
         record.protocol = Some(case.protocol).filter(|&protocol| protocol != 0);
         record.original_length = Some(case.length);
-        sink(record);
+        sink(&record);
     });
     let resolver = skbdrop::Resolver::empty();
     let builder = Monitor::builder()

@@ -360,7 +360,7 @@ fn user_space(filter: Filter, events: &[DropEvent]) -> BTreeSet<usize> {
         record.ifindex = event.ifindex;
         record.ifname = event.ifname.as_deref().map(str::as_bytes);
         record.netns = event.netns.as_ref().map(|netns| netns.inode);
-        sink(record);
+        sink(&record);
     });
     let builder = Monitor::builder()
         .source(source)
@@ -647,7 +647,7 @@ fn losses_are_told_though_their_event_is_left_out() {
         let mut record = Record::new(Time::Monotonic(n as u64));
         record.ifindex = Some(n as u32);
         record.lost_before = 1;
-        sink(record);
+        sink(&record);
     });
     let filter = Filter::ifindex(4) | Filter::ifindex(9);
     let mut monitor = Monitor::builder()

@@ -159,11 +159,11 @@ mod tests {
             self.pipe.as_fd()
         }
 
-        fn read(&mut self, _: usize, sink: &mut dyn FnMut(Record<'_>)) -> skbdrop::Result<Read> {
+        fn read(&mut self, _: usize, sink: &mut dyn FnMut(&Record<'_>)) -> skbdrop::Result<Read> {
             if std::mem::replace(&mut self.given, true) {
                 return Err(error());
             }
-            sink(Record::new(Time::Wall(1)));
+            sink(&Record::new(Time::Wall(1)));
             Ok(Read {
                 taken: 1,
                 ..Read::default()

@@ -10,6 +10,7 @@ mod btf;
 mod clock;
 #[cfg(feature = "ebpf")]
 mod counters;
+mod diagnostics;
 mod error;
 mod event;
 mod explain;
@@ -22,6 +23,8 @@ mod given_names;
 pub mod headers;
 mod monitor;
 mod pipeline;
+#[cfg(test)]
+mod promises;
 mod reactor;
 pub mod reason;
 mod resolve;

@@ -3,6 +3,7 @@
 use crate::{
     Backend, BackendKind, DropEvent, Error, ErrorKind, Filter, Location, Resolver, Result, Stats,
     backend::{Settings, Source},
+    diagnostics::tell,
     filter::Names,
     gate::{Gate, Limits},
     pipeline::Pipeline,
@@ -69,6 +70,8 @@ pub struct Monitor {
     undecodable: u64,
     /// There may be more to read without waiting, of which the descriptor has told already.
     pub(crate) has_more: bool,
+    #[cfg(feature = "tracing")]
+    losses: crate::diagnostics::Losses,
     /// The source has no more.
     source_ended: bool,
     /// Nothing more comes: the source has no more and all is taken, or it failed.
@@ -278,6 +281,16 @@ impl Monitor {
                     pending.push_back(event);
                 }
             })?;
+            #[cfg(feature = "tracing")]
+            self.losses
+                .note(pending.iter().map(|event| event.lost_before).sum());
+            if read.undecodable > 0 {
+                tell!(
+                    warn,
+                    records = read.undecodable,
+                    "records could not be decoded"
+                );
+            }
             self.undecodable += read.undecodable;
             self.source_ended = read.ended;
             // Nothing but what could not be decoded or is not wanted: there may be more behind it, of which the
@@ -583,6 +596,11 @@ impl Builder {
                 source.kind().name()
             )));
         }
+        tell!(info, backend = source.kind().name(), "watching drops");
+        #[cfg(feature = "tracing")]
+        for limitation in &limitations {
+            tell!(warn, backend = source.kind().name(), "{limitation:#}");
+        }
         Ok(Monitor {
             readiness: Readiness::default(),
             limitations,
@@ -593,6 +611,8 @@ impl Builder {
             received: 0,
             undecodable: 0,
             has_more: false,
+            #[cfg(feature = "tracing")]
+            losses: crate::diagnostics::Losses::default(),
             source_ended: false,
             ended: false,
             failure: None,

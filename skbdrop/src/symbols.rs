@@ -1,6 +1,6 @@
 //! Names for kernel addresses, from `/proc/kallsyms`.
 
-use crate::{Error, ErrorKind, Result, backend::SymbolText};
+use crate::{Error, ErrorKind, Result, backend::SymbolText, diagnostics::tell};
 use std::{
     collections::HashMap,
     fmt,
@@ -407,7 +407,10 @@ impl Locations {
         self.modules = Some(modules);
         match symbols {
             Ok(symbols) => (self.symbols, self.error) = (symbols, None),
-            Err(e) => self.error = Some(e),
+            Err(e) => {
+                tell!(warn, "locations are without names: {e:#}");
+                self.error = Some(e);
+            }
         }
         // Modules may be elsewhere now, and where there was none there may be one.
         self.answers.retain(|_, answer| {

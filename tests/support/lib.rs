@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_debug_implementations)] // tests panic
 
 pub mod btf;
+pub mod database;
 pub mod drop_monitor;
 pub mod drops;
 pub mod dropwatch;

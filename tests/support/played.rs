@@ -9,7 +9,7 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd},
 };
 
-type Make = Box<dyn FnMut(usize, &mut dyn FnMut(Record<'_>)) + Send>;
+type Make = Box<dyn FnMut(usize, &mut dyn FnMut(&Record<'_>)) + Send>;
 
 /// Hands out what `make` makes of each number below `count`, and ends.
 pub struct Played {
@@ -24,7 +24,7 @@ impl Played {
     /// `make` is given a number and the sink for its record.
     pub fn new(
         count: usize,
-        make: impl FnMut(usize, &mut dyn FnMut(Record<'_>)) + Send + 'static,
+        make: impl FnMut(usize, &mut dyn FnMut(&Record<'_>)) + Send + 'static,
     ) -> Self {
         let (reader, _) = std::io::pipe().unwrap();
         Self {
@@ -45,7 +45,7 @@ impl Source for Played {
         self.reader.as_fd()
     }
 
-    fn read(&mut self, max: usize, sink: &mut dyn FnMut(Record<'_>)) -> Result<Read> {
+    fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Record<'_>)) -> Result<Read> {
         let mut read = Read::default();
         while read.taken < max && self.next < self.count {
             (self.make)(self.next, sink);

@@ -96,7 +96,7 @@ fn targets(folder: &Path) -> Result<Vec<String>> {
 /// Builds the targets with the address sanitizer; gives the folder that has their programs.
 fn build(folder: &Path, names: &[String]) -> Result<PathBuf> {
     host::need(&[("g++", "g++")])?;
-    let cargo_fuzz = cargo_fuzz()?;
+    let cargo_fuzz = host::cargo_installed("cargo-fuzz", CARGO_FUZZ, &["fuzz", "--version"])?;
     let target = target_folder();
     for name in names {
         run(Command::new(&cargo_fuzz)
@@ -112,25 +112,6 @@ fn build(folder: &Path, names: &[String]) -> Result<PathBuf> {
     let host = host.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.ok_or("`rustc -vV` names no host")?;
     Ok(target.join(host).join("release"))
-}
-
-/// cargo-fuzz of the pinned version, from the cache; installs it there if it is missing.
-fn cargo_fuzz() -> Result<PathBuf> {
-    let root = host::cache().join("cargo-fuzz");
-    let program = root.join("bin/cargo-fuzz");
-    let version = output(Command::new(&program).args(["fuzz", "--version"]));
-    if version.is_some_and(|version| version.trim().ends_with(CARGO_FUZZ)) {
-        return Ok(program);
-    }
-    println!(
-        "xtask: cargo install cargo-fuzz {CARGO_FUZZ} into {}",
-        root.display()
-    );
-    run(Command::new("cargo")
-        .args(["install", "--quiet", "--locked", "--force", "cargo-fuzz"])
-        .args(["--version", CARGO_FUZZ, "--root"])
-        .arg(&root))?;
-    Ok(program)
 }
 
 /// What cargo builds for the fuzzer, and what the fuzzer keeps.

@@ -133,6 +133,27 @@ pub(crate) fn need(programs: &[(&str, &str)]) -> Result {
     apt_install(&packages)
 }
 
+/// A program of cargo's, of this version, from the cache; installs it there if it is missing. `asked` makes it say its
+/// version.
+pub(crate) fn cargo_installed(name: &str, version: &str, asked: &[&str]) -> Result<PathBuf> {
+    let root = cache().join(name);
+    let program = root.join("bin").join(name);
+    let said = output(Command::new(&program).args(asked));
+    if said.is_some_and(|said| said.trim().ends_with(version)) {
+        return Ok(program);
+    }
+    println!(
+        "xtask: cargo install {name} {version} into {}",
+        root.display()
+    );
+    // Unoptimised: to build them takes longer than all that they do.
+    run(Command::new("cargo")
+        .args(["install", "--debug", "--quiet", "--locked", "--force", name])
+        .args(["--version", version, "--root"])
+        .arg(&root))?;
+    Ok(program)
+}
+
 /// Whether we are root.
 pub(crate) fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")

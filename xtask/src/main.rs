@@ -1,6 +1,7 @@
 //! `cargo xtask COMMAND`: the project's own commands, one file each; other files are what they work
 //! with.
 
+mod api;
 mod bench;
 mod boot;
 mod cpio;
@@ -19,6 +20,7 @@ mod machine;
 mod modinfo;
 mod modules;
 mod netdevsim;
+mod package;
 mod packages;
 mod test;
 mod vm;
@@ -43,6 +45,9 @@ cargo xtask COMMAND
   facts KERNEL…   record what kernels say of drop reasons, for the resolver's tests: running is this
                   machine's; others boot in QEMU, by one of the names above or as SUITE/PACKAGE of Debian
   bench [OPTION]…  measure what it costs, ours and other tools', as root: a report and a chart
+  package         check the packages as a stranger gets them: each feature, least versions, licences
+  api             write the list of what is public, after a change of it that is meant
+  api --check     compare the list with what is public
   vm --kernel VMLINUZ [OPTION]… -- COMMAND…
                   run a command in another kernel, in QEMU: its output and exit status are ours
 ";
@@ -61,6 +66,9 @@ fn main() -> ExitCode {
         ["kernels", arguments @ ..] => kernels::run(arguments).map(done),
         ["facts", kernels @ ..] => facts::run(kernels).map(done),
         ["bench", arguments @ ..] => bench::run(arguments),
+        ["package"] => package::check().map(done),
+        ["api"] => api::write().map(done),
+        ["api", "--check"] => api::check().map(done),
         ["vm", arguments @ ..] => vm::run(arguments),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -1,15 +1,21 @@
 //! `cargo xtask test`: every check and test of the project, in the order in which they fail fastest.
 
 use crate::{
-    Result, ebpf,
+    Result,
+    deb::Suite,
+    ebpf,
     host::{self, run},
-    kernels,
+    kernels, package,
 };
-use std::{env, fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// What the live tests call: the reference that we are compared with, makers of drops, takers of
 /// privileges.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 10] = [
     "linux-perf",
     "bpftool",
     "nftables",
@@ -17,9 +23,13 @@ const PACKAGES: [&str; 7] = [
     "util-linux",
     "tcpdump",
     "tshark",
+    // The exporter's unit, and the system calls that it allows.
+    "procps",
+    "strace",
+    "systemd",
 ];
 /// Every feature of the library, each of which must build alone.
-const FEATURES: [&str; 9] = [
+pub(crate) const FEATURES: [&str; 10] = [
     "ebpf",
     "perf",
     "netlink",
@@ -29,6 +39,7 @@ const FEATURES: [&str; 9] = [
     "image",
     "replay",
     "source-lines",
+    "tracing",
 ];
 
 pub(crate) fn run_all(install: bool) -> Result {
@@ -118,7 +129,7 @@ pub(crate) fn run_all(install: bool) -> Result {
         ]),
     )?;
     live()?;
-    package()?;
+    package::check()?;
     println!("\n== the tests on other kernels, in QEMU");
     kernels::run(&[])
 }
@@ -140,9 +151,22 @@ fn live() -> Result {
             .args(["--", "--include-ignored", "--test-threads=1"])
             // openvswitch and drop_monitor are modules, which this kernel may not have.
             .args(["--skip", "openvswitch", "--skip", "dropwatch"])
+            .env("SKBDROP_PROMETHEUS", database("prometheus")?)
+            .env("SKBDROP_VICTORIA_METRICS", database("victoria-metrics")?)
             .current_dir(host::workspace()),
     )
 }
+
+/// The program of a database that the exporters' tests run, named as its package: in the cache, as the installed
+/// package would start a service.
+fn database(name: &str) -> Result<PathBuf> {
+    let folder = Suite::open(DATABASES)?.unpacked(name)?;
+    Ok(folder.join("usr/bin").join(name))
+}
+
+/// It has a VictoriaMetrics that takes OTLP, which Debian leaves out of its Prometheus. The programs need few libraries,
+/// and run on older releases too.
+const DATABASES: &str = "trixie";
 
 /// Those of the tests' crate that are not for guests, by the manifest.
 fn tests_here() -> Result<Vec<String>> {
@@ -160,84 +184,6 @@ fn tests_here() -> Result<Vec<String>> {
         .collect())
 }
 
-/// What a stranger gets: the packaged crates, in a project outside of the workspace.
-fn package() -> Result {
-    step(
-        "package",
-        cargo(&[
-            "package",
-            "--quiet",
-            "--workspace",
-            "--allow-dirty",
-            "--no-verify",
-        ])
-        .arg("--target-dir")
-        .arg(host::workspace().join("target")),
-    )?;
-    let root = host::workspace();
-    let packages = root.join("target/package");
-    let folder = env::temp_dir().join(format!("skbdrop-stranger-{}", std::process::id()));
-    let result = stranger(&packages, &folder);
-    let _ = fs::remove_dir_all(&folder);
-    result
-}
-
-fn stranger(packages: &Path, folder: &Path) -> Result {
-    fs::create_dir_all(folder.join("src"))
-        .map_err(|e| format!("cannot create `{}`: {e}", folder.display()))?;
-    let version = env!("CARGO_PKG_VERSION");
-    for name in ["skbdrop", "skbdrop-ebpf"] {
-        let archive = packages.join(format!("{name}-{version}.crate"));
-        run(Command::new("tar")
-            .arg("-xzf")
-            .arg(archive)
-            .arg("-C")
-            .arg(folder))?;
-    }
-    let manifest = format!(
-        "[package]\nname = \"stranger\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
-         [workspace]\n\
-         [dependencies]\nskbdrop = \"{version}\"\nfutures = \"0.3\"\n\
-         tokio = {{ version = \"1\", features = [\"macros\", \"rt\"] }}\n\
-         [patch.crates-io]\nskbdrop = {{ path = \"skbdrop-{version}\" }}\nskbdrop-ebpf = {{ path = \"skbdrop-ebpf-{version}\" }}\n"
-    );
-    let write = |name: &str, text: &str| {
-        fs::write(folder.join(name), text).map_err(|e| format!("cannot write `{name}`: {e}"))
-    };
-    write("Cargo.toml", &manifest)?;
-    write("src/main.rs", STRANGER)?;
-    let target = host::workspace().join("target/stranger");
-    let mut build = cargo(&["build", "--quiet"]);
-    step(
-        "a project that depends on the packaged crates builds",
-        build.current_dir(folder).env("CARGO_TARGET_DIR", &target),
-    )?;
-    step(
-        "… and sees a drop",
-        &mut Command::new(target.join("debug/stranger")),
-    )
-}
-
-/// The README's program, with a drop of its own making.
-const STRANGER: &str = r#"
-use futures::StreamExt;
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> skbdrop::Result<()> {
-    let mut drops = skbdrop::Monitor::builder().build()?;
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    socket.send_to(b"nobody listens", "127.0.0.1:9").expect("sent");
-    while let Some(event) = drops.next().await {
-        let event = event?;
-        println!("{event}");
-        if event.dst.is_some_and(|dst| dst.port == Some(9)) {
-            break;
-        }
-    }
-    Ok(())
-}
-"#;
-
 /// Our own cargo, in the workspace.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -246,7 +192,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 }
 
 /// Runs one step under a heading.
-fn step(name: &str, mut command: impl std::borrow::BorrowMut<Command>) -> Result {
+pub(crate) fn step(name: &str, mut command: impl std::borrow::BorrowMut<Command>) -> Result {
     println!("\n== {name}");
     run(command.borrow_mut())
 }

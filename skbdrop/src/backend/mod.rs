@@ -63,7 +63,7 @@ pub(crate) use settings::Settings;
 
 #[cfg(feature = "perf")]
 use crate::tracefs;
-use crate::{BackendKind, Error, ErrorKind, Report, Resolver, Result};
+use crate::{BackendKind, Error, ErrorKind, Report, Resolver, Result, diagnostics::tell};
 use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 
 /// What feeds the backends' decoders when they are fuzzed, which are private to each.
@@ -305,7 +305,10 @@ fn open_best(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
             Ok(opened) => return Ok(opened),
             // What was asked for is wrong with every backend.
             Err(e) if e.kind() == ErrorKind::InvalidInput => return Err(e),
-            Err(e) => refusals.push((backend.kind(), e)),
+            Err(e) => {
+                tell!(debug, backend = backend.name(), "refused: {e:#}");
+                refusals.push((backend.kind(), e));
+            }
         }
     }
     Err(Error::no_backend(Report::of_refusals(refusals)))

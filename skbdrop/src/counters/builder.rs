@@ -4,6 +4,7 @@ use super::{Counters, Raw};
 use crate::{
     Error, ErrorKind, Filter, Result,
     backend::{EbpfCounts, Settings, by},
+    diagnostics::tell,
     symbols::Locations,
 };
 use std::path::PathBuf;
@@ -123,8 +124,10 @@ impl CountersBuilder {
         };
         let resolver = settings.prepared_resolver()?;
         let plan = settings.plan(&resolver)?;
+        let program = EbpfCounts::open(&settings, plan.as_ref(), self.by, self.max_kinds)?;
+        tell!(info, max_kinds = self.max_kinds, "counting drops");
         Ok(Counters {
-            program: EbpfCounts::open(&settings, plan.as_ref(), self.by, self.max_kinds)?,
+            program,
             resolver,
             locations: Locations::new(self.symbols && self.by & by::LOCATION != 0),
             by: self.by,

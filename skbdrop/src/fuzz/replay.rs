@@ -32,7 +32,7 @@ fn play(data: Vec<u8>) -> Option<(Vec<DropEvent>, u64, bool)> {
         let read = source.read(16, &mut |record| {
             taken += 1;
             told = told.saturating_add(record.lost_before);
-            events.extend(delivered(vec![record], BackendKind::Replay));
+            events.extend(delivered(vec![record.clone()], BackendKind::Replay));
         });
         match read {
             Ok(read) => {

@@ -10,6 +10,7 @@ pub use check::Disagreement;
 use crate::{
     DropReason, Result, Subsystem,
     btf::{self, EnumFacts},
+    diagnostics::tell,
     reason::{NameSource, NameSourceKind, Named},
     tracefs,
 };
@@ -166,6 +167,10 @@ impl Resolver {
         let source = NameSource::new(NameSourceKind::PrintFmt, file);
         let names = Names::from_symbols(&tracefs::reason_symbols(text)?, &source);
         if self.names.is_empty() {
+            tell!(
+                debug,
+                "no drop reasons in the kernel's types: names are the tracepoint's"
+            );
             self.names = names;
         }
         Ok(())
@@ -189,6 +194,7 @@ impl Resolver {
         modules.looked = Some(Instant::now());
         let new = btf::new_module_enums(&modules.folder, &modules.base, &mut modules.seen);
         for (file, enums) in &new {
+            tell!(debug, file = %file.display(), "read the drop reasons of a module");
             self.add_module(enums, file);
         }
         !new.is_empty()
