@@ -13,6 +13,7 @@ mod load;
 mod object;
 mod packet;
 mod source;
+mod splice;
 mod wake;
 
 pub(crate) use count::EbpfCounts;
