@@ -2,6 +2,7 @@
 
 use super::{decode::decode, filter::compile};
 use crate::{BackendKind, filter::Plan, fuzz::delivered};
+use aya_obj::generated::{BPF_CALL, BPF_EXIT, BPF_JMP, BPF_JMP32};
 
 /// Decodes `data` as an item of the ring buffer.
 pub fn record(data: &[u8]) {
@@ -21,6 +22,13 @@ pub(crate) fn filter(plan: &Plan) {
         return;
     };
     let code = compiled.instructions;
-    // `BPF_JMP | BPF_EXIT`: it does not run on into what comes behind.
-    assert_eq!(code.last().map(|last| last.code), Some(0x95));
+    for (at, it) in code.iter().enumerate() {
+        let code_of = u32::from(it.code);
+        let is_jump =
+            matches!(code_of & 0x07, BPF_JMP | BPF_JMP32) && code_of != BPF_JMP | BPF_CALL;
+        // It leaves by its end alone.
+        assert_ne!(code_of, BPF_JMP | BPF_EXIT);
+        let to = at as i64 + 1 + i64::from(it.off);
+        assert!(!is_jump || ((at as i64) < to && to <= code.len() as i64));
+    }
 }

@@ -1,6 +1,11 @@
 //! Loads one of the object's programs with the maps that it uses, and attaches it.
 
-use super::{config::KernelConfig, filter::Compiled, object};
+use super::{
+    config::KernelConfig,
+    filter::Compiled,
+    object,
+    splice::{loaded_number, splice},
+};
 use crate::{
     Error, ErrorKind, Result,
     sys::{
@@ -21,8 +26,6 @@ use std::{
 
 /// The tracepoint as `bpf(BPF_RAW_TRACEPOINT_OPEN)` wants it.
 const TRACEPOINT: &CStr = c"kfree_skb";
-/// `BPF_LD | BPF_IMM | BPF_DW`: loads 64 bits, a number or an address.
-const LOAD_64: u8 = 0x18;
 /// For the verifier's reasons. It is asked for only after a refusal.
 const LOG_LEN: usize = 64 * 1024;
 /// How much of the verifier's reasons goes into an error: the end says what was wrong.
@@ -59,21 +62,15 @@ impl Loaded {
         let mut config = kernel.config;
         config.filter = wanted.filter.map_or(0, |filter| filter.needs);
         complete(&mut object, &config);
-        // After that: a number of the filter's may look like a placeholder.
-        if let Some(filter) = wanted.filter {
-            put_filter(&mut object, filter)?;
-        }
         let mut programs = Vec::new();
-        // A filter makes a program of two functions. Where one of these has direct loads and such a load faults, kernels
-        // before 6.5 may look for the main function's exception table, have none, and panic ("bpf: ensure main program has
-        // an extable", which not all stable kernels have, 5.10's not). Loads by helper need no such table.
-        if let Some(name) = wanted.tp_btf.filter(|_| wanted.filter.is_none()) {
+        if let Some(name) = wanted.tp_btf {
             programs.push((ProgramType::TpBtf(kernel.tracepoint_id), name));
         }
         programs.push((ProgramType::RawTracepoint, wanted.raw_tp));
         keep_programs(&mut object, &programs);
         let maps = create_maps(&mut object, wanted.maps)?;
         relocate(&mut object, &maps)?;
+        put_filter(&mut object, wanted.filter)?;
         let mut refusals: Option<Error> = None;
         for (program_type, name) in programs {
             match attach(&object, program_type, name) {
@@ -133,31 +130,13 @@ fn keep_programs(object: &mut Object, wanted: &[(ProgramType, &str)]) {
 fn complete(object: &mut Object, config: &Config) {
     let words = config.words();
     for function in object.functions.values_mut() {
-        let mut rest = &mut function.instructions[..];
-        // A load of 64 bits is two instructions with half of them each.
-        while let [load, upper, ..] = rest {
-            if load.code == LOAD_64 && load.src_reg() == 0 {
-                let value = u64::from(upper.imm as u32) << 32 | u64::from(load.imm as u32);
-                if let Some(word) = Config::placeheld(value) {
-                    (load.imm, upper.imm) = (words[word] as i32, 0);
-                }
+        let instructions = &mut function.instructions;
+        for at in 0..instructions.len() {
+            if let Some(word) = loaded_number(&instructions[at..]).and_then(Config::placeheld) {
+                (instructions[at].imm, instructions[at + 1].imm) = (words[word] as i32, 0);
             }
-            rest = &mut rest[1..];
         }
     }
-}
-
-/// Puts the filter's instructions in place of the body of the function that is there for it.
-fn put_filter(object: &mut Object, filter: &Compiled) -> Result<()> {
-    let mut functions = object.functions.values_mut();
-    let body = functions
-        .find(|function| function.name == object::FILTER)
-        .ok_or_else(|| {
-            let name = object::FILTER;
-            Error::invalid_data(format!("the eBPF object has no function `{name}`"))
-        })?;
-    body.instructions.clone_from(&filter.instructions);
-    Ok(())
 }
 
 /// Creates the maps that are wanted.
@@ -259,6 +238,17 @@ fn relocate(object: &mut Object, maps: &HashMap<String, MapData>) -> Result<()> 
         )
         .and_then(|()| object.relocate_calls(&sections))
         .map_err(bad_object)
+}
+
+/// Puts the filter into the programs. To be called after relocation, which tells the programs of a section apart by where they end.
+fn put_filter(object: &mut Object, filter: Option<&Compiled>) -> Result<()> {
+    let filter = filter.map(|filter| filter.instructions.as_slice());
+    for program in object.programs.values() {
+        if let Some(function) = object.functions.get_mut(&program.function_key()) {
+            splice(&mut function.instructions, filter)?;
+        }
+    }
+    Ok(())
 }
 
 /// Loads one program and attaches it.

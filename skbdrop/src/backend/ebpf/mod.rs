@@ -15,6 +15,7 @@ mod object;
 mod packet;
 mod protocol;
 mod source;
+mod splice;
 
 pub(crate) use count::EbpfCounts;
 pub(crate) use skbdrop_ebpf::{CountKey, by};

@@ -21,8 +21,6 @@ pub(super) const RECORDS: &str = "RECORDS";
 pub(super) const BELL: &str = "BELL";
 /// The word in which the reader says whether it sleeps.
 pub(super) const READER: &str = "READER";
-/// The function that decides whether a drop is wanted.
-pub(super) const FILTER: &str = "skbdrop_filter";
 /// The drops of each reason and place in each second.
 pub(super) const RATES: &str = "RATES";
 /// What the programs count, by CPU.
