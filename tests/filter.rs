@@ -670,7 +670,7 @@ fn an_empty_batch_tells_whether_there_is_more() {
     let source = Played::new(LAST as usize + 1, |n, sink| {
         let mut record = Record::new(Time::Monotonic(n as u64));
         record.ifindex = Some(n as u32);
-        sink(record);
+        sink(&record);
     });
     let mut monitor = Monitor::builder()
         .source(source)
