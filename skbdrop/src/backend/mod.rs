@@ -69,7 +69,7 @@ use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 /// What feeds the backends' decoders when they are fuzzed, which are private to each.
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz {
-    #[cfg(feature = "ebpf")]
+    #[cfg(all(feature = "ebpf", feature = "replay"))]
     pub(crate) use super::ebpf::fuzz::filter;
     #[cfg(feature = "ebpf")]
     pub use super::ebpf::fuzz::record;

@@ -1,8 +1,7 @@
 //! Items of the ring buffer, and filters' code, for fuzzing.
 
-use super::{decode::decode, filter::compile};
-use crate::{BackendKind, filter::Plan, fuzz::delivered};
-use aya_obj::generated::{BPF_CALL, BPF_EXIT, BPF_JMP, BPF_JMP32};
+use super::decode::decode;
+use crate::{BackendKind, fuzz::delivered};
 
 /// Decodes `data` as an item of the ring buffer.
 pub fn record(data: &[u8]) {
@@ -17,7 +16,11 @@ pub fn record(data: &[u8]) {
 }
 
 /// Compiles a plan for the kernel.
-pub(crate) fn filter(plan: &Plan) {
+#[cfg(feature = "replay")] // whose fuzzing has plans
+pub(crate) fn filter(plan: &crate::filter::Plan) {
+    use super::filter::compile;
+    use aya_obj::generated::{BPF_CALL, BPF_EXIT, BPF_JMP, BPF_JMP32};
+
     let Ok(compiled) = compile(plan) else {
         return;
     };
