@@ -44,7 +44,8 @@ pub use counters::{By, Count, Counters, CountersBuilder, Counts, Intervals, Tall
 pub use error::{Error, ErrorKind};
 pub use event::{
     BackendKind, Checksum, Device, DropEvent, Endpoint, EtherType, Gso, IpProtocol, Layer,
-    Location, Metadata, NetNs, Origin, Packet, PacketType, Socket, SocketRole, SocketState,
+    Location, Metadata, NetNs, Origin, Packet, PacketType, QdiscDrop, Socket, SocketRole,
+    SocketState, TcHandle,
 };
 pub use explain::{Explanation, explain};
 pub use filter::{Filter, Ports, Prefix};

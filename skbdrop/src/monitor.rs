@@ -373,6 +373,7 @@ pub struct Builder {
     symbols: bool,
     metadata: bool,
     sockets: bool,
+    qdiscs: bool,
     stacks: bool,
     source: Option<Box<dyn Source>>,
     resolver: Option<Resolver>,
@@ -394,6 +395,7 @@ impl Default for Builder {
             symbols: true,
             metadata: true,
             sockets: true,
+            qdiscs: true,
             stacks: false,
             source: None,
             resolver: None,
@@ -461,6 +463,14 @@ impl Builder {
     /// drop. The eBPF backend alone can.
     pub fn sockets(mut self, yes: bool) -> Self {
         self.sockets = yes;
+        self
+    }
+
+    /// Whether to tell the queueing discipline that dropped a packet; yes by default. It is 32 bytes of buffer a drop and a second
+    /// program, which runs when a queue drops. Before Linux 7.1 there is nothing to tell, and it costs nothing. The eBPF
+    /// backend alone can.
+    pub fn qdiscs(mut self, yes: bool) -> Self {
+        self.qdiscs = yes;
         self
     }
 
@@ -542,6 +552,7 @@ impl Builder {
             snap_len: self.checked_snap_len()?,
             metadata: self.metadata,
             sockets: self.sockets,
+            qdiscs: self.qdiscs,
             stacks: self.stacks,
             max_latency: self.checked_max_latency()?,
             wakeup_fill: self.checked_wakeup_fill()?,

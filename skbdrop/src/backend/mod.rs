@@ -58,7 +58,7 @@ mod wake;
 pub(crate) use ebpf::{CountKey, EbpfCounts, by};
 #[cfg(feature = "netlink")]
 pub use netlink::{NetlinkOptions, WhenRunning};
-pub use record::{Endpoints, Reason, Record, SymbolText, Time, Trap};
+pub use record::{Endpoints, QdiscTold, Reason, Record, SymbolText, Time, Trap};
 pub(crate) use settings::Settings;
 
 #[cfg(feature = "perf")]
@@ -164,7 +164,7 @@ pub enum Backend {
     ///
     /// # Minimum kernel version
     ///
-    /// 5.10. Reasons since 5.17, the receiving socket since 6.11.
+    /// 5.10. Reasons since 5.17, the receiving socket since 6.11, the queueing discipline since 7.1.
     ///
     /// # Kernel configuration
     ///

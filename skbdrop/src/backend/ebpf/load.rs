@@ -24,8 +24,10 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
 
-/// The tracepoint as `bpf(BPF_RAW_TRACEPOINT_OPEN)` wants it.
-const TRACEPOINT: &CStr = c"kfree_skb";
+/// The tracepoint as `bpf(BPF_RAW_TRACEPOINT_OPEN)` wants it, and as people know it.
+const KFREE_SKB: (&CStr, &str) = (c"kfree_skb", "skb:kfree_skb");
+/// The tracepoint of queueing disciplines.
+const QDISC_DROP: (&CStr, &str) = (c"qdisc_drop", "qdisc:qdisc_drop");
 /// For the verifier's reasons. It is asked for only after a refusal.
 const LOG_LEN: usize = 64 * 1024;
 /// How much of the verifier's reasons goes into an error: the end says what was wrong.
@@ -43,6 +45,8 @@ pub(super) struct Wanted<'a> {
     pub(super) maps: &'a [(&'a str, Option<u32>)],
     /// Which drops the program is for; all if `None`.
     pub(super) filter: Option<&'a Compiled>,
+    /// The number of the prototype of `qdisc:qdisc_drop`, if there is to be a program on it too.
+    pub(super) qdisc: Option<u32>,
 }
 
 /// A program, attached, and its maps.
@@ -52,6 +56,8 @@ pub(super) struct Loaded {
     /// Holds the program on the tracepoint.
     pub(super) attachment: OwnedFd,
     pub(super) program_type: ProgramType,
+    /// What holds the program on `qdisc:qdisc_drop`, if one was wanted, or why there is none.
+    pub(super) qdisc: Option<Result<OwnedFd>>,
     maps: HashMap<String, MapData>,
 }
 
@@ -67,18 +73,28 @@ impl Loaded {
             programs.push((ProgramType::TpBtf(kernel.tracepoint_id), name));
         }
         programs.push((ProgramType::RawTracepoint, wanted.raw_tp));
-        keep_programs(&mut object, &programs);
+        let mut names: Vec<&str> = programs.iter().map(|(_, name)| *name).collect();
+        if wanted.qdisc.is_some() {
+            names.extend([object::QDISC_TP_BTF, object::QDISC_RAW_TP]);
+        }
+        keep_programs(&mut object, &names);
         let maps = create_maps(&mut object, wanted.maps)?;
         relocate(&mut object, &maps)?;
-        put_filter(&mut object, wanted.filter)?;
+        for (_, name) in &programs {
+            put_filter(&mut object, name, wanted.filter)?;
+        }
         let mut refusals: Option<Error> = None;
         for (program_type, name) in programs {
-            match attach(&object, program_type, name) {
+            match attach(&object, program_type, name, KFREE_SKB) {
                 Ok((program, attachment)) => {
+                    let qdisc = wanted
+                        .qdisc
+                        .map(|id| attach_qdisc(&object, program_type, id));
                     return Ok(Self {
                         program,
                         attachment,
                         program_type,
+                        qdisc,
                         maps,
                     });
                 }
@@ -118,8 +134,8 @@ pub(super) fn possible_cpus() -> Result<u32> {
 }
 
 /// Forgets the others: they use maps that nobody made.
-fn keep_programs(object: &mut Object, wanted: &[(ProgramType, &str)]) {
-    let is_wanted = |name: &String| wanted.iter().any(|(_, wanted)| name == wanted);
+fn keep_programs(object: &mut Object, wanted: &[&str]) {
+    let is_wanted = |name: &String| wanted.iter().any(|wanted| name == wanted);
     let others = object.programs.iter().filter(|(name, _)| !is_wanted(name));
     let others: Vec<_> = others.map(|(_, program)| program.function_key()).collect();
     object.programs.retain(|name, _| is_wanted(name));
@@ -240,19 +256,34 @@ fn relocate(object: &mut Object, maps: &HashMap<String, MapData>) -> Result<()> 
         .map_err(bad_object)
 }
 
-/// Puts the filter into the programs. To be called after relocation, which tells the programs of a section apart by where they end.
-fn put_filter(object: &mut Object, filter: Option<&Compiled>) -> Result<()> {
+/// Puts the filter into a program. To be called after relocation, which tells the programs of a section apart by where they end.
+fn put_filter(object: &mut Object, name: &str, filter: Option<&Compiled>) -> Result<()> {
     let filter = filter.map(|filter| filter.instructions.as_slice());
-    for program in object.programs.values() {
-        if let Some(function) = object.functions.get_mut(&program.function_key()) {
-            splice(&mut function.instructions, filter)?;
-        }
+    let key = object.programs.get(name).map(|program| program.function_key());
+    match key.and_then(|key| object.functions.get_mut(&key)) {
+        Some(function) => splice(&mut function.instructions, filter),
+        // What is not there is told when it is to be attached.
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Loads the program on `qdisc:qdisc_drop` and attaches it: of the kind that the kernel took for the other.
+fn attach_qdisc(object: &Object, other: ProgramType, id: u32) -> Result<OwnedFd> {
+    let (ty, name) = match other {
+        ProgramType::TpBtf(_) => (ProgramType::TpBtf(id), object::QDISC_TP_BTF),
+        ProgramType::RawTracepoint => (other, object::QDISC_RAW_TP),
+    };
+    // The attachment holds the program.
+    attach(object, ty, name, QDISC_DROP).map(|(_, attachment)| attachment)
 }
 
 /// Loads one program and attaches it.
-fn attach(object: &Object, ty: ProgramType, name: &str) -> Result<(OwnedFd, OwnedFd)> {
+fn attach(
+    object: &Object,
+    ty: ProgramType,
+    name: &str,
+    (tracepoint, known_as): (&CStr, &str),
+) -> Result<(OwnedFd, OwnedFd)> {
     let function = object
         .programs
         .get(name)
@@ -286,12 +317,12 @@ fn attach(object: &Object, ty: ProgramType, name: &str) -> Result<(OwnedFd, Owne
     })?;
     let tracepoint = match ty {
         ProgramType::TpBtf(_) => None,
-        ProgramType::RawTracepoint => Some(TRACEPOINT),
+        ProgramType::RawTracepoint => Some(tracepoint),
     };
     let attachment = bpf::raw_tracepoint_open(program.as_fd(), tracepoint).map_err(|e| {
         Error::io(
             format!(
-                "cannot attach the eBPF program `{name}` to the tracepoint skb:kfree_skb \
+                "cannot attach the eBPF program `{name}` to the tracepoint {known_as} \
                  (needs CONFIG_BPF_EVENTS, CAP_PERFMON and BTF of this very kernel)"
             ),
             e,

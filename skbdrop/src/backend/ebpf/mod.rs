@@ -14,6 +14,7 @@ mod load;
 mod object;
 mod packet;
 mod protocol;
+mod qdisc;
 mod source;
 mod splice;
 
