@@ -110,12 +110,13 @@ fn a_drop_of_a_queue_says_which() {
         println!("skipped: this kernel has no tracepoint qdisc:qdisc_drop");
         return;
     }
-    let overlimit = || "QDISC_DROP_OVERLIMIT".to_owned();
-    assert_eq!(told(&own), Some(("pfifo 7: root".into(), overlimit())));
-    assert_eq!(told(&bytes), Some(("bfifo 8001: root".into(), overlimit())));
+    // These disciplines give no reason of their own.
+    let generic = || "QDISC_DROP_GENERIC".to_owned();
+    assert_eq!(told(&own), Some(("pfifo 7: root".into(), generic())));
+    assert_eq!(told(&bytes), Some(("bfifo 8001: root".into(), generic())));
     let queue = of_many.metadata.unwrap().queue_mapping.unwrap();
     let expected = format!("pfifo {}: 3:{}", 41 + queue, 1 + queue);
-    assert_eq!(told(&of_many), Some((expected, overlimit())));
+    assert_eq!(told(&of_many), Some((expected, generic())));
     let qdisc = own.qdisc.unwrap();
     assert_eq!(
         (qdisc.handle, qdisc.parent),

@@ -6,8 +6,8 @@ use std::{fmt, sync::Arc};
 
 /// The queueing discipline that dropped a packet, as the kernel tells it since Linux 7.1.
 ///
-/// It is the one that the device's queue begins with, also where one inside of it had no room. What is dropped otherwise than
-/// on being given to a queue may come without.
+/// It is the outermost one of the transmit queue, also where one inside of it had no room. A packet that an inner one drops
+/// when it is taken out comes without: the kernel frees it with the reason of the inner one itself, and does not tell more.
 ///
 /// `Display` is short: `qdisc fq_codel 8001: (QDISC_DROP_CONGESTED)`.
 #[derive(Clone, Debug)]
@@ -20,8 +20,9 @@ pub struct QdiscDrop {
     pub handle: TcHandle,
     /// What it is attached to: the device, or the class of another.
     pub parent: TcHandle,
-    /// Why it dropped the packet, by a name of `enum qdisc_drop_reason` such as `QDISC_DROP_OVERLIMIT`. The event's own
-    /// [`reason`](super::DropEvent::reason) is then `QDISC_DROP` for all of them.
+    /// Why it dropped the packet, by a name of `enum qdisc_drop_reason` such as `QDISC_DROP_OVERLIMIT`; `QDISC_DROP_GENERIC`
+    /// is that of disciplines that give none of their own. The event's own [`reason`](super::DropEvent::reason) is `QDISC_DROP`
+    /// for all of them.
     pub reason: DropReason,
 }
 
