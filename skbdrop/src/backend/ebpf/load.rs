@@ -259,7 +259,10 @@ fn relocate(object: &mut Object, maps: &HashMap<String, MapData>) -> Result<()> 
 /// Puts the filter into a program. To be called after relocation, which tells the programs of a section apart by where they end.
 fn put_filter(object: &mut Object, name: &str, filter: Option<&Compiled>) -> Result<()> {
     let filter = filter.map(|filter| filter.instructions.as_slice());
-    let key = object.programs.get(name).map(|program| program.function_key());
+    let key = object
+        .programs
+        .get(name)
+        .map(|program| program.function_key());
     match key.and_then(|key| object.functions.get_mut(&key)) {
         Some(function) => splice(&mut function.instructions, filter),
         // What is not there is told when it is to be attached.
