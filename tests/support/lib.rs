@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_debug_implementations)] // tests panic
 
+pub mod account;
 pub mod btf;
 pub mod database;
 pub mod drop_monitor;
@@ -20,7 +21,7 @@ pub mod wireless;
 
 use skbdrop::{Backend, DropEvent, Monitor};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     path::PathBuf,
     process::Command,
     sync::{Mutex, PoisonError},
@@ -155,4 +156,22 @@ pub fn run(program: &str, arguments: &[&str]) {
 pub fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Open descriptors, by what they are.
+#[must_use]
+pub fn open_descriptors() -> HashSet<(String, String)> {
+    let folder = std::fs::read_dir("/proc/self/fd").unwrap();
+    let entries = folder.filter_map(|entry| {
+        let entry = entry.unwrap();
+        let target = std::fs::read_link(entry.path()).ok()?;
+        Some((
+            entry.file_name().into_string().unwrap(),
+            target.to_str().unwrap().to_owned(),
+        ))
+    });
+    // The folder's own descriptor is gone by the time that one looks at it.
+    entries
+        .filter(|(_, target)| !target.ends_with("/fd"))
+        .collect()
 }
