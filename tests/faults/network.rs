@@ -62,7 +62,9 @@ fn an_interface_is_renamed_and_goes_while_its_events_are_queued() {
         netns.command("ip link set first name second");
         netns.command("ip link del second");
         // Another takes its number.
-        netns.command(&format!("ip link add third index {index} type dummy"));
+        netns.command(&format!(
+            "ip link add third index {index} type veth peer name fourth"
+        ));
         let (events, stats) = netns.run(move || (drain(&mut monitor), monitor.stats().unwrap()));
         let of_it = |event: &&DropEvent| is_flood(event, inode);
         let of_it: Vec<_> = events.iter().filter(of_it).collect();

@@ -145,9 +145,11 @@ fn a_killed_process_leaves_nothing() {
         let (objects, events) = (objects(process), perf_events(process));
         println!("{}: {objects:?}, {events} perf events", backend.name());
         match backend.name() {
-            "ebpf" => assert!(["prog", "map"].iter().all(|kind| objects
-                .iter()
-                .any(|(it, _)| it == kind))),
+            "ebpf" => assert!(
+                ["prog", "map"]
+                    .iter()
+                    .all(|kind| objects.iter().any(|(it, _)| it == kind))
+            ),
             "perf" => assert!(events > 0),
             _ => {}
         }

@@ -4,9 +4,7 @@ use crate::{BURST, Watched, each};
 use futures::StreamExt as _;
 use skbdrop::Monitor;
 use std::{task::Poll, time::Duration};
-use support::{
-    PATIENCE, account::Count, drops::flood, is_flood, netns::NetNs, open_descriptors,
-};
+use support::{PATIENCE, account::Count, drops::flood, is_flood, netns::NetNs, open_descriptors};
 use tokio::runtime::Runtime;
 
 fn runtime() -> Runtime {

@@ -12,9 +12,7 @@ fn main() {
     let options = NetlinkOptions::new();
     let backend = std::env::args().nth(1);
     let backend = backend.map_or(Backend::Netlink, |name| name.parse().expect("a backend"));
-    let builder = Monitor::builder()
-        .backend(backend)
-        .netlink(options);
+    let builder = Monitor::builder().backend(backend).netlink(options);
     let mut monitor = builder.build().unwrap_or_else(|e| panic!("{e:#}"));
     println!("ready");
     for line in stdin().lines() {
