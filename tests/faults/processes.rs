@@ -8,6 +8,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
+    task::Poll,
     time::{Duration, Instant},
 };
 use support::{PATIENCE, backends, drops::flood, is_flood, netns::NetNs};
@@ -58,38 +59,44 @@ fn a_child_drops_its_copy_of_a_stream_that_is_waited_for() {
             .enable_all()
             .build()
             .unwrap();
-        let mut netns = NetNs::new();
-        let inode = netns.inode;
-        let mut monitor = builder.build().unwrap();
-        // Without a runtime it registers with async-io.
-        for in_runtime in [true, false] {
-            let seen = async {
-                // Registered, with nothing more to take.
-                while let std::task::Poll::Ready(event) = futures::poll!(monitor.next()) {
-                    event.unwrap().unwrap();
-                }
-                monitor = drop_in_child(monitor);
-                let sending = std::thread::spawn(move || {
-                    std::thread::sleep(Duration::from_millis(50));
-                    netns.run(|| flood(BURST));
-                    netns
-                });
-                let mut seen = 0;
-                while seen < BURST {
-                    let event = monitor.next().await.unwrap().unwrap();
-                    seen += usize::from(is_flood(&event, inode));
-                }
-                (monitor, sending.join().unwrap())
-            };
-            (monitor, netns) = if in_runtime {
-                let seen = async { tokio::time::timeout(PATIENCE, seen).await };
-                runtime.block_on(seen).expect("the parent is woken")
-            } else {
-                futures::executor::block_on(seen)
-            };
-        }
+        let delivers = stream_outlives_a_child(builder.build().unwrap());
+        runtime.block_on(async {
+            let delivers = tokio::time::timeout(PATIENCE, delivers).await;
+            delivers.expect("the parent is woken");
+        });
         Some(())
     });
+    // Without a runtime it is registered with async-io.
+    each(|builder| {
+        let delivers = stream_outlives_a_child(builder.build().unwrap());
+        let (done, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            futures::executor::block_on(delivers);
+            done.send(()).unwrap();
+        });
+        end.recv_timeout(PATIENCE).expect("the parent is woken");
+        Some(())
+    });
+}
+
+/// A child drops its copy when the stream is registered and has nothing more to take; then there are drops.
+async fn stream_outlives_a_child(mut monitor: Monitor) {
+    while let Poll::Ready(event) = futures::poll!(monitor.next()) {
+        event.unwrap().unwrap();
+    }
+    monitor = drop_in_child(monitor);
+    let netns = NetNs::new();
+    let inode = netns.inode;
+    let sending = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        netns.run(|| flood(BURST));
+    });
+    let mut seen = 0;
+    while seen < BURST {
+        let event = monitor.next().await.unwrap().unwrap();
+        seen += usize::from(is_flood(&event, inode));
+    }
+    sending.join().unwrap();
 }
 
 /// What the kernel has of eBPF for a process: kind, as `bpftool` names it, and number.
