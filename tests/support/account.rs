@@ -31,8 +31,9 @@ impl Count {
         assert_eq!(stats.undecodable, 0);
         assert!(self.told <= stats.lost);
         let accounted = self.delivered + stats.lost;
-        // A backend that cannot tell namespaces takes others' drops for the flood's.
-        if self.taken != self.delivered || accounted > generated as u64 {
+        // What was lost may be others'; and a backend that cannot tell namespaces takes others' drops for the flood's.
+        let disturbed = stats.lost > 0 && self.taken != self.delivered;
+        if disturbed || accounted > generated as u64 {
             return None;
         }
         assert_eq!(accounted, generated as u64);
