@@ -2,53 +2,20 @@
 #![allow(clippy::unwrap_used)] // tests panic
 
 use futures::StreamExt as _;
-use skbdrop::{Backend, DropEvent, Monitor};
+use skbdrop::{Backend, Monitor};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     process::Command,
     time::{Duration, Instant},
 };
-use support::{backends, collect, drain, drops::flood, flood_size, is_flood, netns::NetNs};
-
-/// The drops of a flood, and the losses that events told.
-#[derive(Debug, Default)]
-struct Count {
-    delivered: u64,
-    told: u64,
-    taken: u64,
-}
-
-impl Count {
-    fn add(&mut self, event: &DropEvent, netns: u32) {
-        self.delivered += u64::from(is_flood(event, netns));
-        self.told += event.lost_before;
-        self.taken += 1;
-    }
-
-    /// Every drop of the flood was delivered or counted; gives how many were lost. `None` if the machine dropped
-    /// other packets meanwhile, whose losses cannot be told from the flood's.
-    fn settle(mut self, mut monitor: Monitor, netns: u32, generated: usize) -> Option<u64> {
-        for event in drain(&mut monitor) {
-            self.add(&event, netns);
-        }
-        let stats = monitor.stats().unwrap();
-        println!("{}: {self:?}, {stats:?}", monitor.backend().name());
-        assert_eq!(stats.received, self.taken);
-        assert_eq!(stats.undecodable, 0);
-        assert!(self.told <= stats.lost);
-        if self.taken != self.delivered {
-            return None;
-        }
-        assert_eq!(self.delivered + stats.lost, generated as u64);
-        Some(stats.lost)
-    }
-}
-
-/// Runs `flood` until the machine was quiet beside it.
-fn undisturbed(mut flood: impl FnMut() -> Option<u64>) -> u64 {
-    let lost = (0..5).find_map(|_| flood());
-    lost.expect("five times the machine dropped other packets meanwhile")
-}
+use support::{
+    account::{Count, undisturbed},
+    backends, collect, drain,
+    drops::flood,
+    flood_size, is_flood,
+    netns::NetNs,
+    open_descriptors,
+};
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
@@ -268,23 +235,6 @@ fn our_programs() -> usize {
     String::from_utf8_lossy(&output.stdout)
         .matches("skbdrop_")
         .count()
-}
-
-/// Open descriptors, by what they are.
-fn open_descriptors() -> HashSet<(String, String)> {
-    let folder = std::fs::read_dir("/proc/self/fd").unwrap();
-    let entries = folder.filter_map(|entry| {
-        let entry = entry.unwrap();
-        let target = std::fs::read_link(entry.path()).ok()?;
-        Some((
-            entry.file_name().into_string().unwrap(),
-            target.to_str().unwrap().to_owned(),
-        ))
-    });
-    // The folder's own descriptor is gone by the time that one looks at it.
-    entries
-        .filter(|(_, target)| !target.ends_with("/fd"))
-        .collect()
 }
 
 #[test]

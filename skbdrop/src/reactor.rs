@@ -1,19 +1,20 @@
 //! Waiting for a descriptor inside a runtime. The only place that knows one.
 
-use crate::{Error, Result};
+use crate::{Error, Result, process::Maker};
 use std::{
+    mem,
     os::fd::{BorrowedFd, OwnedFd},
     task::{Context, Poll},
 };
 
 /// Wakes the task that polls it when a descriptor is readable.
 #[derive(Debug, Default)]
-pub(crate) struct Readiness(Option<Reactor>);
+pub(crate) struct Readiness(Option<(Maker, Reactor)>);
 
 impl Readiness {
     /// Ready once `fd` may be readable again since it last was. It is always the same descriptor.
     pub(crate) fn poll(&mut self, fd: BorrowedFd<'_>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if let Some(reactor) = &self.0 {
+        if let Some((_, reactor)) = &self.0 {
             match reactor.poll_readable(cx) {
                 // The runtime that it was registered with is gone, and this may be another one.
                 Poll::Ready(Err(_)) => {}
@@ -22,7 +23,21 @@ impl Readiness {
         }
         let fd = fd.try_clone_to_owned();
         let fd = fd.map_err(|e| Error::io("cannot copy the backend's descriptor", e))?;
-        self.0.insert(Reactor::new(fd)?).poll_readable(cx)
+        let reactor = Reactor::new(fd)?;
+        let (_, reactor) = self.0.insert((Maker::now(), reactor));
+        reactor.poll_readable(cx)
+    }
+}
+
+impl Drop for Readiness {
+    /// A fork shares the reactor's epoll with its parent, which must not lose its registration. The copy of the
+    /// descriptor, of an epoll, is left open there.
+    fn drop(&mut self) {
+        if let Some((maker, reactor)) = self.0.take()
+            && !maker.is_here()
+        {
+            mem::forget(reactor);
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! Names for kernel addresses, from `/proc/kallsyms`.
 
-use crate::{Error, ErrorKind, Result, backend::SymbolText, diagnostics::tell};
+use crate::{Error, ErrorKind, Result, backend::SymbolText, diagnostics::tell, process::Maker};
 use std::{
     collections::HashMap,
     fmt,
     fs::File,
     io::{BufRead, BufReader},
+    mem,
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -329,6 +330,8 @@ pub(crate) struct Locations {
     last: Option<(u64, Arc<Symbol>)>,
     /// The first reading, until it is asked for.
     first: Option<JoinHandle<Reading>>,
+    /// Where the thread of the first reading is.
+    maker: Maker,
     /// When it was last looked whether the list has changed; `None` before the first time.
     checked: Option<Instant>,
     /// The modules that were loaded when the list was read; `None` before.
@@ -348,6 +351,7 @@ impl Locations {
         };
         Self {
             first: if look_up { thread() } else { None },
+            maker: Maker::now(),
             look_up,
             symbols: Symbols::default(),
             answers: HashMap::new(),
@@ -395,12 +399,28 @@ impl Locations {
     /// Reads the list the first time, and when modules came or went.
     fn read_again(&mut self) {
         self.checked = Some(Instant::now());
-        if let Some(reading) = self.first.take().and_then(|first| first.join().ok()) {
+        if let Some(reading) = self.take_first() {
             self.accept(reading);
         }
-        if self.modules.as_ref() != Some(&loaded_modules()) {
+        if self.has_failed_for_now() || self.modules.as_ref() != Some(&loaded_modules()) {
             self.accept(read());
         }
+    }
+
+    /// The first reading, once it is done. A fork has not the thread that does it.
+    fn take_first(&mut self) -> Option<Reading> {
+        let first = self.first.take()?;
+        if self.maker.is_here() {
+            return first.join().ok();
+        }
+        mem::forget(first);
+        None
+    }
+
+    /// The last reading failed by what may be otherwise now, as a lack of descriptors. What is hidden stays so.
+    fn has_failed_for_now(&self) -> bool {
+        let failed = self.error.as_ref();
+        failed.is_some_and(|e| e.kind() != ErrorKind::PermissionDenied)
     }
 
     fn accept(&mut self, (modules, symbols): Reading) {
@@ -452,9 +472,7 @@ impl Locations {
 impl Drop for Locations {
     /// Leaves no thread and no descriptor behind.
     fn drop(&mut self) {
-        if let Some(first) = self.first.take() {
-            let _ = first.join();
-        }
+        let _ = self.take_first();
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_debug_implementations)] // tests panic
 
+pub mod account;
 pub mod btf;
 pub mod database;
 pub mod drop_monitor;
@@ -20,7 +21,8 @@ pub mod wireless;
 
 use skbdrop::{Backend, DropEvent, Monitor};
 use std::{
-    collections::BTreeSet,
+    cell::RefCell,
+    collections::{BTreeSet, HashMap, HashSet},
     path::PathBuf,
     process::Command,
     sync::{Mutex, PoisonError},
@@ -88,8 +90,8 @@ pub fn flood_size() -> usize {
     std::env::var("SKBDROP_FLOOD").map_or(300_000, |size| size.parse().expect("a number"))
 }
 
-/// Whether an event is of a flood in the namespace `netns`, by what its backend can tell. Its process tells
-/// nothing: drops of a flood are the kernel's own threads' work now and then.
+/// Whether an event is of a flood in the namespace `netns`, by what its backend can tell. Its process only tells
+/// that it is another program's: drops of a flood are the kernel's own threads' work now and then.
 pub fn is_flood(event: &DropEvent, netns: u32) -> bool {
     let reason = event
         .reason
@@ -106,7 +108,22 @@ pub fn is_flood(event: &DropEvent, netns: u32) -> bool {
         .as_ref()
         .is_none_or(|symbol| symbol.name.contains("udp"));
     let protocol = event.protocol.is_some_and(|protocol| protocol.0 == 0x0800);
-    reason && port && netns && place && protocol
+    let ours = event.netns.is_some() || event.pid.is_none_or(|pid| !is_another_program(pid));
+    reason && port && netns && place && protocol && ours
+}
+
+/// Whether a process is neither this one nor the kernel's. What is gone was no thread of the kernel's.
+fn is_another_program(pid: u32) -> bool {
+    thread_local! {
+        static KNOWN: RefCell<HashMap<u32, bool>> = RefCell::default();
+    }
+    let look = || {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline"));
+        pid != 0
+            && pid != std::process::id()
+            && arguments.map_or(true, |arguments| !arguments.is_empty())
+    };
+    KNOWN.with_borrow_mut(|known| *known.entry(pid).or_insert_with(look))
 }
 
 /// The inode number of the network namespace that we are in.
@@ -155,4 +172,22 @@ pub fn run(program: &str, arguments: &[&str]) {
 pub fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Open descriptors, by what they are.
+#[must_use]
+pub fn open_descriptors() -> HashSet<(String, String)> {
+    let folder = std::fs::read_dir("/proc/self/fd").unwrap();
+    let entries = folder.filter_map(|entry| {
+        let entry = entry.unwrap();
+        let target = std::fs::read_link(entry.path()).ok()?;
+        Some((
+            entry.file_name().into_string().unwrap(),
+            target.to_str().unwrap().to_owned(),
+        ))
+    });
+    // The folder's own descriptor is gone by the time that one looks at it.
+    entries
+        .filter(|(_, target)| !target.ends_with("/fd"))
+        .collect()
 }

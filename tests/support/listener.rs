@@ -1,4 +1,5 @@
-//! A monitor on netlink in a process of its own, which tests can kill.
+//! A monitor in a process of its own, which tests can kill: on the backend that the first argument names, by default
+//! netlink.
 //!
 //! It prints `ready` once it is built. For each line on its standard input, a number, it takes as many
 //! events of datagrams to the closed port and prints `took`. At the end of its input it ends in good order.
@@ -9,9 +10,9 @@ use support::drops::is_closed_port;
 
 fn main() {
     let options = NetlinkOptions::new();
-    let builder = Monitor::builder()
-        .backend(Backend::Netlink)
-        .netlink(options);
+    let backend = std::env::args().nth(1);
+    let backend = backend.map_or(Backend::Netlink, |name| name.parse().expect("a backend"));
+    let builder = Monitor::builder().backend(backend).netlink(options);
     let mut monitor = builder.build().unwrap_or_else(|e| panic!("{e:#}"));
     println!("ready");
     for line in stdin().lines() {

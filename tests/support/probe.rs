@@ -11,6 +11,9 @@ fn main() {
         "symbols" => Symbols::from_kernel().map(|symbols| symbols.len().to_string()),
         "event" => event(Backend::Auto).map(|event| event.to_string()),
         "event=perf" => event(Backend::Perf).map(|event| event.to_string()),
+        "event=ebpf" => event(Backend::Ebpf).map(|event| event.to_string()),
+        "large=ebpf" => large(Backend::Ebpf),
+        "large=perf" => large(Backend::Perf),
         "time=ebpf" => event(Backend::Ebpf).map(|event| seconds(&event)),
         "time=perf" => event(Backend::Perf).map(|event| seconds(&event)),
         "support" => Ok(skbdrop::support().to_string()),
@@ -36,6 +39,13 @@ fn event(backend: Backend) -> skbdrop::Result<DropEvent> {
     support::drops::flood(1);
     let own = support::own_netns();
     Ok(support::collect(&mut monitor, 1, |event| support::is_flood(event, own)).remove(0))
+}
+
+/// With a buffer of 256 MiB.
+fn large(backend: Backend) -> skbdrop::Result<String> {
+    let builder = Monitor::builder().backend(backend).symbols(false);
+    builder.buffer_size(1 << 28).build()?;
+    Ok("no event".to_owned())
 }
 
 /// When it was, in seconds since the epoch.

@@ -207,7 +207,8 @@ pub enum Backend {
     /// Time, reason, location, protocol, addresses of skb and receiving socket, CPU, process and thread.
     /// No bytes of the packet and so no length and no addresses; no interface, no namespace, no `comm`.
     /// Records are in order of time over all CPUs, but for one that is still being written when a later one
-    /// of another CPU is read. Only CPUs that are online at the start are watched.
+    /// of another CPU is read. A CPU that comes online is watched once the monitor is read after that, not from its
+    /// first moment.
     ///
     /// # Cost
     ///

@@ -15,6 +15,7 @@ use crate::{
     BackendKind, Error, Result,
     backend::{Read, Record, Settings, Source, Time, Trap, wake::Wake},
     clock,
+    process::Maker,
     sys::socket::mem_info,
 };
 use netlink_sys::Socket;
@@ -54,6 +55,7 @@ pub(crate) struct NetlinkSource {
     /// An alert came since the last look at the switch: it was on.
     heard: bool,
     stopped: bool,
+    maker: Maker,
     losses: Losses,
     buffer: Vec<u8>,
     /// The messages in the buffer, by their time.
@@ -119,6 +121,7 @@ impl NetlinkSource {
             hardware: options.hardware,
             heard: false,
             stopped: false,
+            maker: Maker::now(),
             losses,
             buffer: Vec::with_capacity(BUFFER),
             messages: Vec::new(),
@@ -295,8 +298,9 @@ impl Source for NetlinkSource {
 }
 
 impl Drop for NetlinkSource {
+    /// A fork shares the socket's membership with its parent, and the switch is not its own.
     fn drop(&mut self) {
-        if !self.stopped {
+        if !self.stopped && self.maker.is_here() {
             self.leave();
         }
     }

@@ -42,10 +42,17 @@ impl PerfBell {
 
     /// Lets each bell and its group see drops.
     pub(super) fn enable(&mut self) -> Result<()> {
-        self.0.iter_mut().try_for_each(|bell| {
-            let enabled = bell.event.enable();
-            enabled.map_err(|e| Error::io("cannot enable the perf event skb:kfree_skb", e))
-        })
+        self.0.iter_mut().try_for_each(CpuBell::enable)
+    }
+
+    /// A bell in the place of one whose CPU was offline meanwhile, or of a CPU that is new.
+    pub(super) fn put(&mut self, at: usize, mut bell: CpuBell) -> Result<()> {
+        bell.enable()?;
+        match self.0.get_mut(at) {
+            Some(old) => *old = bell,
+            None => self.0.push(bell),
+        }
+        Ok(())
     }
 
     /// The bells and their groups see no more drops.
@@ -102,6 +109,11 @@ impl CpuBell {
             event,
             is_armed: false,
         })
+    }
+
+    fn enable(&mut self) -> Result<()> {
+        let enabled = self.event.enable();
+        enabled.map_err(|e| Error::io("cannot enable the perf event skb:kfree_skb", e))
     }
 
     fn is_ringing(&mut self) -> bool {

@@ -6,6 +6,7 @@ mod event;
 mod format;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzz;
+mod hotplug;
 mod ring;
 mod source;
 

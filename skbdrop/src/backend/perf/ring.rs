@@ -18,6 +18,7 @@ pub(super) struct Told {
 
 /// One CPU's event.
 pub(super) struct Ring {
+    pub(super) cpu: usize,
     sampler: Sampler,
     /// Taken out of the ring and not handed out yet, in order of time.
     told: VecDeque<Told>,
@@ -29,6 +30,8 @@ pub(super) struct Ring {
     taken: u64,
     /// Records that could not be decoded and are not told yet.
     undecodable: u64,
+    /// What was lost of the CPU before it went offline and came back.
+    lost_earlier: u64,
     /// Whether the kernel says how many it lost (`PERF_FORMAT_LOST`, since Linux 6.0).
     counts_lost: bool,
 }
@@ -73,14 +76,26 @@ impl Ring {
             }
         };
         Ok(Self {
+            cpu,
             sampler,
             told: VecDeque::new(),
             untold: 0,
             lost: 0,
             taken: 0,
             undecodable: 0,
+            lost_earlier: 0,
             counts_lost: !read.is_empty(),
         })
+    }
+
+    /// Goes on where the ring before left off, whose event is off its CPU for good.
+    pub(super) fn succeed(&mut self, mut before: Self, format: &Format) -> Result<()> {
+        before.look(format);
+        self.lost_earlier = before.lost(true)?;
+        self.told = before.told;
+        self.untold = before.untold;
+        self.undecodable = before.undecodable;
+        Ok(())
     }
 
     /// Becomes readable at the fill mark.
@@ -142,7 +157,7 @@ impl Ring {
     /// again; and when nothing more is written, the count of all drops tells the rest.
     pub(super) fn lost(&self, stopped: bool) -> Result<u64> {
         if !self.counts_lost && !stopped {
-            return Ok(self.lost);
+            return Ok(self.lost_earlier + self.lost);
         }
         let mut values = [0u8; 16];
         let len = if self.counts_lost { 16 } else { 8 };
@@ -156,11 +171,12 @@ impl Ring {
         let value = |n: usize| {
             u64::from_ne_bytes(values[8 * n..8 * n + 8].try_into().expect("eight bytes"))
         };
-        Ok(if self.counts_lost {
+        let lost = if self.counts_lost {
             value(1)
         } else {
             value(0).saturating_sub(self.taken)
-        })
+        };
+        Ok(self.lost_earlier + lost)
     }
 }
 

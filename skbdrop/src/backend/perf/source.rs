@@ -3,12 +3,14 @@
 use super::{
     bell::{CpuBell, PerfBell},
     format::Format,
+    hotplug::{Change, Hotplug},
     ring::Ring,
 };
 use crate::{
     BackendKind, Error, Result,
     backend::{Read, Record, Settings, Source, wake::Wake},
     clock,
+    sys::perf,
 };
 use std::{
     cmp::Reverse,
@@ -17,15 +19,20 @@ use std::{
     os::fd::BorrowedFd,
 };
 
-/// The CPUs that are there now. Drops on one that comes later are not seen.
+/// The CPUs that are there now.
 const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
 
 /// The perf events and what was read of their rings.
 pub(crate) struct PerfSource {
     // Declared first: closed before what it watches.
     wake: Wake<PerfBell>,
+    /// In the order of the bells.
     rings: Vec<Ring>,
+    hotplug: Hotplug,
     format: Format,
+    /// Bytes of a ring, and at how many per cent of it the reader is woken.
+    share: usize,
+    fill: u32,
     /// The time of the next drop of each ring that has one, the earliest first, and the ring's place.
     next: BinaryHeap<Reverse<(u64, usize)>>,
     /// When the last look into all rings began, `CLOCK_MONOTONIC` nanoseconds.
@@ -40,12 +47,14 @@ impl PerfSource {
     /// Opens the events of each CPU. `format` is the text of the tracepoint's `format` file.
     pub(crate) fn open(settings: &Settings, format: &str) -> Result<Self> {
         let format = Format::parse(format)?;
+        // Before it is asked which are online.
+        let hotplug = Hotplug::open()?;
         let cpus = online_cpus()?;
         let share = settings.buffer_size as usize / cpus.len().next_power_of_two();
+        let fill = settings.wakeup_fill;
         let (mut bells, mut rings) = (Vec::new(), Vec::new());
         for cpu in cpus {
             let mut bell = CpuBell::open(&format, cpu)?;
-            let fill = settings.wakeup_fill;
             rings.push(Ring::open(&format, cpu, share, fill, &mut bell.event)?);
             bells.push(bell);
         }
@@ -55,11 +64,15 @@ impl PerfSource {
         for ring in &rings {
             wake.watch(ring.fd())?;
         }
+        wake.watch(hotplug.fd())?;
         let mut source = Self {
             wake,
             next: BinaryHeap::with_capacity(rings.len()),
             rings,
+            hotplug,
             format,
+            share,
+            fill,
             looked: 0,
             complete: 0,
             stopped: false,
@@ -121,6 +134,53 @@ impl PerfSource {
         !self.next.is_empty()
     }
 
+    /// Records on CPUs that have come online.
+    fn follow_cpus(&mut self) -> Result<()> {
+        while let Some(change) = self.hotplug.next()? {
+            if self.stopped {
+                continue;
+            }
+            match change {
+                Change::Online(cpu) => self.record_on(cpu)?,
+                Change::Unknown => online_cpus()?
+                    .into_iter()
+                    .try_for_each(|cpu| self.record_on(cpu))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Records on a CPU that is new, or has been offline: the events that it had are off it for good.
+    fn record_on(&mut self, cpu: usize) -> Result<()> {
+        let known = self.rings.iter().position(|ring| ring.cpu == cpu);
+        let at = known.unwrap_or(self.rings.len());
+        let opened = CpuBell::open(&self.format, cpu).and_then(|mut bell| {
+            let ring = Ring::open(&self.format, cpu, self.share, self.fill, &mut bell.event)?;
+            Ok((bell, ring))
+        });
+        let (bell, ring) = match opened {
+            Ok(opened) => opened,
+            // It has gone again meanwhile.
+            Err(_) if !online_cpus()?.contains(&cpu) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        // Whoever sleeps has not armed this bell.
+        self.wake.for_records()?;
+        self.wake.watch(perf::fd(&bell.event))?;
+        self.wake.watch(ring.fd())?;
+        self.wake.bell().put(at, bell)?;
+        match self.rings.get_mut(at) {
+            Some(place) => {
+                let before = mem::replace(place, ring);
+                place.succeed(before, &self.format)
+            }
+            None => {
+                self.rings.push(ring);
+                Ok(())
+            }
+        }
+    }
+
     fn fall_asleep(&mut self) -> Result<bool> {
         self.wake
             .fall_asleep(|| self.rings.iter_mut().any(Ring::has_record))
@@ -137,6 +197,7 @@ impl Source for PerfSource {
     }
 
     fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Record<'_>)) -> Result<Read> {
+        self.follow_cpus()?;
         let mut read = Read::default();
         loop {
             let drained = self.drain(max, &mut read, sink)?;
