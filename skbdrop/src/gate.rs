@@ -90,7 +90,8 @@ impl Gate {
             return false;
         };
         let second = event.timestamp_ns / NANOSECONDS;
-        if second != self.second {
+        // Events of several CPUs may come out of order: those of a second that is over count in the one that is.
+        if second > self.second {
             self.second = second;
             self.sites.clear();
         }

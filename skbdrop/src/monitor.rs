@@ -291,8 +291,10 @@ impl Monitor {
                 }
             })?;
             #[cfg(feature = "tracing")]
-            self.losses
-                .note(pending.iter().map(|event| event.lost_before).sum());
+            {
+                let lost = pending.iter().map(|event| event.lost_before);
+                self.losses.note(lost.fold(0, u64::saturating_add));
+            }
             if read.undecodable > 0 {
                 tell!(
                     warn,
