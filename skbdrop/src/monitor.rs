@@ -573,6 +573,7 @@ impl Builder {
             // A file that was named and is no good must not pass in silence because a backend can do without.
             settings.types()?;
         }
+        let mut limitations = Vec::new();
         let (mut source, mut resolver) = match self.source {
             Some(source) => {
                 let resolver = match settings.given.take() {
@@ -586,11 +587,11 @@ impl Builder {
                 (source, resolver)
             }
             None => {
-                let (source, resolver) = self.backend.open(&settings)?;
+                let (source, resolver) = self.backend.open(&settings, &mut limitations)?;
                 (source, settings.given.take().unwrap_or(resolver))
             }
         };
-        let mut limitations = source.take_limitations();
+        limitations.extend(source.take_limitations());
         let filter = settings.filter.as_ref();
         limitations.extend(
             filter

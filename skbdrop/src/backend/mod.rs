@@ -277,9 +277,13 @@ impl Backend {
     }
 
     /// Opens it, with the resolver that suits it.
-    pub(crate) fn open(self, settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
+    pub(crate) fn open(
+        self,
+        settings: &Settings,
+        limitations: &mut Vec<Error>,
+    ) -> Result<(Box<dyn Source>, Resolver)> {
         match self {
-            Self::Auto => open_best(settings),
+            Self::Auto => open_best(settings, limitations),
             Self::Ebpf => open_ebpf(settings),
             Self::Perf => open_perf(settings),
             Self::Netlink => open_netlink(settings),
@@ -293,17 +297,34 @@ impl Backend {
         if self == Self::Netlink {
             return netlink::probe().map(|()| Vec::new());
         }
-        let (mut source, _) = self.open(settings)?;
-        Ok(source.take_limitations())
+        let mut limitations = Vec::new();
+        let (mut source, _) = self.open(settings, &mut limitations)?;
+        limitations.extend(source.take_limitations());
+        Ok(limitations)
     }
 }
 
-/// The first that opens; else an error that has the report with the refusal of each.
-fn open_best(settings: &Settings) -> Result<(Box<dyn Source>, Resolver)> {
+/// The first that opens; else an error that has the report with the refusal of each. With a filter it matters which one
+/// decides it, so why a better one does not is a limitation then.
+fn open_best(
+    settings: &Settings,
+    limitations: &mut Vec<Error>,
+) -> Result<(Box<dyn Source>, Resolver)> {
     let mut refusals = Vec::new();
     for backend in Backend::ALL {
-        match backend.open(settings) {
-            Ok(opened) => return Ok(opened),
+        match backend.open(settings, limitations) {
+            Ok(opened) => {
+                if settings.filter.is_some() {
+                    limitations.extend(refusals.into_iter().map(|(kind, refusal)| {
+                        let name = BackendKind::name(kind);
+                        Error::not_supported(format!(
+                            "the backend {name} does not decide the filter: it refused"
+                        ))
+                        .caused_by(refusal)
+                    }));
+                }
+                return Ok(opened);
+            }
             // What was asked for is wrong with every backend.
             Err(e) if e.kind() == ErrorKind::InvalidInput => return Err(e),
             Err(e) => {

@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 /// How many names an error offers.
 const OFFERED: usize = 3;
+/// Characters of a name that may have been meant.
+const LONGEST: usize = 64;
 
 /// A name in which `*` stands for any characters, or none, and `?` for one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,11 +51,19 @@ impl Pattern {
     pub(crate) fn near_misses<'a>(&self, known: impl Iterator<Item = &'a str>) -> String {
         let plain = |name: &str| name.replace(['*', '?'], "").to_ascii_uppercase();
         let wanted = plain(&self.0);
+        // What is longer is no slip of the pen, and takes long to compare with all names of a kernel.
+        if wanted.is_empty() || wanted.len() > LONGEST {
+            return String::new();
+        }
         let worst = 2 + wanted.len() / 5;
         let mut near: Vec<(usize, &str)> = known
             .filter_map(|name| {
                 let other = plain(name);
-                let distance = strsim::damerau_levenshtein(&wanted, &other);
+                let longer = wanted.len().abs_diff(other.len());
+                let distance = match longer <= worst {
+                    true => strsim::osa_distance(&wanted, &other),
+                    false => longer,
+                };
                 let part = wanted.len() > 3 && (other.contains(&wanted) || wanted.contains(&other));
                 (distance <= worst || part && other.len() > 3).then_some((distance, name))
             })
