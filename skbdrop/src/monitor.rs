@@ -525,7 +525,8 @@ impl Builder {
     /// and the sampling are counted towards it, and the eBPF backend does so in the kernel.
     ///
     /// Some 4,000 pairs of reason and place are counted apart, far more than a kernel has; what is beyond is not
-    /// limited.
+    /// limited. CPUs that drop for the same reason at the same place in the same moment may each see the
+    /// others' drops in the count: then as many fewer are told.
     pub fn limit_rate(mut self, per_second: u32) -> Self {
         self.limits.per_second = Some(per_second);
         self

@@ -251,7 +251,7 @@ impl Filter {
     ///
     /// Nothing that an administrator decides (netfilter, tc, XDP, XFRM, a full queue) is among them, nor `NO_SOCKET`,
     /// which is a port scan on one host and a crashed server on the next. `NOT_SPECIFIED` is not either: it is what the kernel says where
-    /// nobody has given the reason a name yet.
+    /// nobody has given the reason a name yet. On kernels without reasons (before Linux 5.17) it holds for no drop.
     pub fn noise() -> Self {
         Self::of(Term::Noise)
     }

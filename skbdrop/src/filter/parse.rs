@@ -268,7 +268,11 @@ fn ethertype(text: &str) -> Option<EtherType> {
 /// A mark and which of its bits count.
 fn mark(text: &str) -> Option<(u32, u32)> {
     match text.split_once('/') {
-        Some((value, mask)) => Some((hexadecimal(value)?, hexadecimal(mask)?)),
+        Some((value, mask)) => {
+            let (value, mask) = (hexadecimal(value)?, hexadecimal(mask)?);
+            // A bit that does not count can never be what is asked for.
+            (value & !mask == 0).then_some((value, mask))
+        }
         None => Some((hexadecimal(text)?, u32::MAX)),
     }
 }
@@ -361,6 +365,7 @@ mod tests {
             ("protocol 0x+1", "instead of ipv4"),
             ("mark 0x100000000", "instead of a mark"),
             ("mark 1/", "instead of a mark"),
+            ("mark 0x1ff/0xff", "instead of a mark"),
             ("pcap \"udp prt 53\"", "udp prt 53"),
             ("é", "unexpected `é`"),
         ] {
