@@ -89,7 +89,10 @@ fn floor(kind: Kind) -> f64 {
 
 /// A monitor that tells of a drop no more than `with` asks for.
 fn lean(with: impl Fn(Builder) -> Builder) -> f64 {
-    let builder = Monitor::builder().metadata(false).sockets(false);
+    let builder = Monitor::builder()
+        .metadata(false)
+        .sockets(false)
+        .qdiscs(false);
     let mut monitor = with(builder).build().expect("root");
     measure(|| while !monitor.next_batch(1 << 16).expect("events").is_empty() {})
 }

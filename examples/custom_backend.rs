@@ -2,7 +2,7 @@
 //! `REASON INTERFACE`, and come out of a `Monitor` as any other event.
 //!
 //! ```text
-//! $ cargo run --example custom_backend
+//! $ cargo run --release --example custom_backend
 //! 16:41:09.127731 NO_SOCKET at an unknown place, eth0
 //! 16:41:09.127745 TCP_CSUM at an unknown place, eth1
 //! 1 could not be decoded

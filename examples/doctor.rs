@@ -1,7 +1,7 @@
 //! Says which backends work here, and what the others would need.
 //!
 //! ```text
-//! # cargo run --example doctor
+//! # cargo run --release --example doctor
 //! ebpf     yes
 //! perf     no: tracefs is not mounted (mount -t tracefs none /sys/kernel/tracing)
 //! ```

@@ -1,7 +1,7 @@
 //! Says what drop reasons are called and what they mean, on this kernel or another.
 //!
 //! ```text
-//! # cargo run --example reason -- 3
+//! # cargo run --release --example reason -- 3
 //! 3  NO_SOCKET  CORE
 //!    by the BTF in `/sys/kernel/btf/vmlinux`
 //!    means: Nobody on this host listens for the packet: a UDP port, TCP connection or ping identifier without a socket. …

@@ -2,8 +2,8 @@
 //! tested without root and without a kernel that drops anything.
 //!
 //! ```text
-//! # cargo run --example replay -- --record drops.jsonl 100
-//! $ cargo run --example replay -- drops.jsonl
+//! # cargo run --release --example replay -- --record drops.jsonl 100
+//! $ cargo run --release --example replay -- drops.jsonl
 //! 16:05:22.429544 NO_SOCKET at __udp4_lib_rcv+0x4bc, IPv4 UDP 127.0.0.1:55171 > 127.0.0.1:32968, 47 bytes, lo, …
 //! ```
 

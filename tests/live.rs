@@ -250,6 +250,7 @@ fn json_has_every_field() {
         "netns",
         "socket",
         "metadata",
+        "qdisc",
         "stack",
         "cpu",
         "pid",

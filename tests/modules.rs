@@ -2,7 +2,7 @@
 //! for must get the name that the kernel itself says to drop_monitor.
 #![allow(clippy::unwrap_used)] // tests panic
 
-use skbdrop::{Backend, BackendKind, DropEvent, DropReason, Monitor, Resolver};
+use skbdrop::{Backend, BackendKind, DropEvent, DropReason, Monitor, Resolver, TcHandle};
 use std::{
     collections::BTreeMap,
     net::UdpSocket,
@@ -224,6 +224,30 @@ impl Queues {
     }
 }
 
+/// How many drops of each discipline are told with it and its reason.
+fn disciplines(events: &[DropEvent]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for qdisc in events.iter().filter_map(|event| event.qdisc.as_ref()) {
+        // `tc` chose the numbers of those that were given none.
+        assert_ne!(qdisc.handle, TcHandle(0));
+        assert_eq!(qdisc.parent, TcHandle::ROOT);
+        let what = format!("{} {}", qdisc.kind, qdisc.reason);
+        *counts.entry(what).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// What is to be told of the drops of queues that could not take what they were given. The inner one of two is not told, its
+/// reason is.
+fn outermost(given: [usize; 4]) -> BTreeMap<String, usize> {
+    let told = [
+        ("tbf QDISC_DROP_GENERIC", given[0]),
+        ("netem QDISC_DROP_GENERIC", given[1] + given[2]),
+        ("tbf QDISC_DROP_OVERLIMIT", given[3]),
+    ];
+    BTreeMap::from(told.map(|(what, count)| (what.to_owned(), count)))
+}
+
 /// Since 7.1 queues have reasons of their own. A queue that drops what it is given passes the core's on; one
 /// that drops what it takes out, inside of one that cannot, its own.
 #[test]
@@ -235,14 +259,21 @@ fn drops_of_queues_are_named() {
         queues.overflow(&["root tbf rate 80kbit burst 1600 limit 3000"]),
         queues.overflow(&["root netem limit 2 delay 200ms"]),
         queues.overflow(&["root netem loss 100%"]),
+        queues.overflow(&[
+            "root handle 1: tbf rate 80kbit burst 1600 limit 300000",
+            "parent 1:1 codel limit 1",
+        ]),
     ];
     let taken = queues.overflow(&[
         "root handle 1: tbf rate 400kbit burst 1600 limit 300000",
         "parent 1:1 codel target 1ms interval 5ms",
     ]);
     println!("dropped: {given:?}, {taken}");
-    assert!(given[0] > 0 && taken > 0, "{given:?}, {taken}");
-    assert_eq!(given[1..], [10, 12]);
+    assert!(
+        given[0] > 0 && given[3] > 0 && taken > 0,
+        "{given:?}, {taken}"
+    );
+    assert_eq!(given[1..3], [10, 12]);
     let has_own = monitors[0]
         .resolver()
         .subsystems()
@@ -253,19 +284,24 @@ fn drops_of_queues_are_named() {
             BackendKind::Ebpf | BackendKind::Perf if has_own => "QDISC_DROP_CONGESTED",
             _ => "NOT_SPECIFIED",
         };
-        let given = given.iter().sum();
+        let sum = given.iter().sum();
         let is_codel = |event: &DropEvent| {
             let symbol = event.location.symbol.as_ref();
             symbol.is_some_and(|symbol| symbol.name.contains("codel"))
         };
-        let events = collect(monitor, given + taken, |event| {
+        let events = collect(monitor, sum + taken, |event| {
             let reason = event.reason.as_ref().unwrap();
             reason.name() == Some("QDISC_DROP") || is_codel(event)
         });
         let last = events.iter().rev().find(|event| is_codel(event)).unwrap();
         println!("{}: {last}", monitor.backend().name());
-        let expected = [("QDISC_DROP".to_owned(), given), (own.to_owned(), taken)];
+        let expected = [("QDISC_DROP".to_owned(), sum), (own.to_owned(), taken)];
         assert_eq!(counted(&events), BTreeMap::from(expected));
+        let expected = match monitor.backend() {
+            BackendKind::Ebpf if has_own => outermost(given),
+            _ => BTreeMap::new(),
+        };
+        assert_eq!(disciplines(&events), expected);
         let reason = last.reason.as_ref().unwrap();
         let expected = if own == "NOT_SPECIFIED" {
             "CORE"

@@ -10,7 +10,7 @@ pub struct Device {
 }
 
 /// The interface and the namespace; 0 where they cannot be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
     /// Index of the interface.
     pub index: u32,

@@ -94,6 +94,8 @@ config! {
     stack_at,
     /// Most frames of the call stack that are written, at most [`MAX_FRAMES`].
     stack_frames,
+    /// Where [`Qdisc`] is written.
+    qdisc_at,
     /// Where the packet's bytes are written.
     packet_at,
     /// Number of bytes of the packet to copy, at most [`MAX_SNAP_LEN`]; 0 copies none.
@@ -202,6 +204,22 @@ config! {
     cgroup_kn,
     /// `kernfs_node.id`.
     kn_id,
+    /// The drop reason with which a packet is freed that `qdisc:qdisc_drop` has just told of; since Linux 7.1.
+    qdisc_drop,
+    /// Argument `q` of `qdisc:qdisc_drop`, the queueing discipline.
+    arg_qdisc,
+    /// Its argument `skb`.
+    arg_qdisc_skb,
+    /// Its argument `reason`, an `enum qdisc_drop_reason`.
+    arg_qdisc_reason,
+    /// `Qdisc.ops`.
+    qdisc_ops,
+    /// `Qdisc.handle`.
+    qdisc_handle,
+    /// `Qdisc.parent`.
+    qdisc_parent,
+    /// `Qdisc_ops.id`.
+    qdisc_ops_id,
 }
 
 /// Most frames of a call stack (the kernel's own limit is 127, `kernel.perf_event_max_stack`).
@@ -310,6 +328,8 @@ pub mod flags {
     pub const SOCKET: u16 = 1 << 7;
     /// A [`Stack`](super::Stack) follows.
     pub const STACK: u16 = 1 << 8;
+    /// A [`Qdisc`](super::Qdisc) follows.
+    pub const QDISC: u16 = 1 << 9;
 }
 
 /// What the skb says of itself.
@@ -432,6 +452,32 @@ pub struct Stack {
     pub room: u32,
 }
 
+/// The queueing discipline that dropped the packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Qdisc {
+    /// `Qdisc_ops.id`.
+    pub kind: [u8; NAME_LEN],
+    /// `Qdisc.handle`.
+    pub handle: u32,
+    /// `Qdisc.parent`.
+    pub parent: u32,
+    /// The reason that `qdisc:qdisc_drop` gave.
+    pub reason: u32,
+    /// 1; 0 if none dropped it, and then nothing else is written.
+    pub is_told: u32,
+}
+
+/// What `qdisc:qdisc_drop` told last on a CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct QdiscNote {
+    /// Address of the skb; 0 if the note was taken, or is being written.
+    pub skb: u64,
+    /// What drops it.
+    pub qdisc: Qdisc,
+}
+
 /// One dropped packet as the program saw it; what the flags name follows in their order, then [`Record::caplen`] bytes of the
 /// packet.
 ///
@@ -511,5 +557,7 @@ const _: () = {
     assert!(size_of::<Metadata>() == 48);
     assert!(size_of::<Socket>() == 80);
     assert!(size_of::<Stack>() == 8);
-    assert!(size_of::<Config>() == 62 * 4);
+    assert!(size_of::<Qdisc>() == 32);
+    assert!(size_of::<QdiscNote>() == 40);
+    assert!(size_of::<Config>() == 71 * 4);
 };

@@ -1,4 +1,5 @@
-//! The eBPF programs on `skb:kfree_skb`: one record per dropped packet into a ring buffer.
+//! The eBPF programs on `skb:kfree_skb`: one record per dropped packet into a ring buffer. One on `qdisc:qdisc_drop`
+//! notes for them what that tells of a packet.
 //!
 //! Each body is built twice. Programs named `…_tp_btf` read kernel memory by direct loads, which
 //! the verifier checks against the kernel's BTF; they are as cheap as can be, and with a snap length of 0

@@ -1,10 +1,20 @@
-//! What the filter's code in the program looks at.
+//! What the filter's code in the program looks at, and where it goes.
+
+/// What the program is built to load into the register `r0` where it needs the filter's verdict: a number that nothing else
+/// loads. User space puts jumps there, to the filter's code and back, or the verdict itself.
+///
+/// The code finds the address of the [`View`] in `r1`. It leaves 0 in `r0` for a drop that is not wanted, and may overwrite
+/// `r1` to `r7`.
+pub const FILTER: u64 = super::PLACEHOLDER << 32 | 0xffff_ffff;
 
 /// A drop as a filter sees it, on the program's stack. User space writes code that reads it, so only what the
 /// [needs] ask for is filled. Numbers are in the machine's byte order, addresses in that of the network.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct View {
+    /// The filter's own, which nobody else writes. At the front, which is the stack's far end: without use it takes
+    /// nothing of what the verifier looks at.
+    pub scratch: [u64; SCRATCH],
     /// Address that freed the packet.
     pub location: u64,
     /// Kernel address of the packet's first byte.
@@ -42,6 +52,9 @@ pub struct View {
     /// The first bytes, or zeros.
     pub head: [u8; HEAD_LEN],
 }
+
+/// Words in [`View::scratch`].
+pub const SCRATCH: usize = 17;
 
 /// Bytes of the packet in [`View::head`].
 pub const HEAD_LEN: usize = 64;
@@ -101,7 +114,8 @@ pub mod needs {
 }
 
 const _: () = {
-    assert!(size_of::<View>() == 176);
-    assert!(core::mem::offset_of!(View, known) == 64);
-    assert!(core::mem::offset_of!(View, head) == 112);
+    assert!(size_of::<View>() == 312);
+    assert!(core::mem::offset_of!(View, known) == 200);
+    assert!(core::mem::offset_of!(View, head) == 248);
+    assert!(super::Config::placeheld(FILTER).is_none());
 };

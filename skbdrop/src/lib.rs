@@ -1,4 +1,53 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # The data's way
+//!
+//! ```text
+//!  the kernel drops a packet: tracepoint skb:kfree_skb                       a trap of hardware
+//!     |                             |                     |                        |
+//!  eBPF program:                 perf event            drop_monitor <--------------+
+//!  filter, sample, limit         on each CPU              |
+//!     |            |                |                     |            a recording, or a
+//!  ring buffer   map of counts   perf's rings          netlink        source of your own
+//! ====|============|================|=====================|=================|=======  bytes
+//!     v            |                v                     v                 v
+//!  decode: a Record, with numbers and addresses as the kernel has them
+//!     |            |
+//!     v            v
+//!  resolve: reason by BTF of the kernel and its modules, else by tracefs;
+//!           function by /proc/kallsyms; namespace and interface by their files
+//!     |            |
+//!     v            |
+//!  filter, sample, limit, where the backend has not
+//!     |            |
+//!     v            v
+//!  DropEvent     Count
+//!     |            |
+//!     v            v
+//!  Monitor:      Counters:
+//!  Stream, iter, snapshot, intervals
+//!  next_batch
+//! ```
+//!
+//! What is lost on this way is counted where it is lost: [`Stats`], [`DropEvent::lost_before`], [`Counts::missed`]
+//! and [`Counts::overflow`].
+//!
+//! # Known limits
+//!
+//! * A drop is what the kernel calls one: it frees a packet by `kfree_skb` and its kin. Packets that never were an `sk_buff` are
+//!   not seen: those that a network card or its driver had no room for, and those that XDP drops in the driver (`ethtool -S`
+//!   counts both). Hardware tells of its drops by devlink's traps alone, which few drivers have, and only to the backend `netlink`.
+//! * Some drops are freed in silence: Linux 5.10 does so with what TCP drops of a connection. Others are freed as dropped and harm
+//!   nobody: [`Filter::noise`] knows these.
+//! * Where kernel code gives no reason of its own the kernel says `NOT_SPECIFIED`. Then the place says more than the reason does.
+//! * An event is an `sk_buff`. One that stands for several segments of TCP or UDP is one event, with [`Metadata::gso`] to tell it.
+//! * A packet's bytes are those of the linear part: the headers nearly always, payload not always.
+//! * Process and thread are what the CPU was running, which often has nothing to do with the packet.
+//! * It says where a packet ended, not which way it came: that is what a call stack ([`Builder::stacks`]) tells in part, and what
+//!   tools that follow packets through the stack are for.
+//! * Each backend tells what it can (`docs/fields.md`), the rest is `None`. `perf` watches the CPUs that are online when it starts.
+//! * Kernels: 64-bit and little-endian for eBPF. The live tests run on x86-64, from Linux 5.10 to the newest of Debian's backports;
+//!   nothing in the sources is of one architecture, but on no other is it tested.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
@@ -45,7 +94,8 @@ pub use counters::{By, Count, Counters, CountersBuilder, Counts, Intervals, Tall
 pub use error::{Error, ErrorKind};
 pub use event::{
     BackendKind, Checksum, Device, DropEvent, Endpoint, EtherType, Gso, IpProtocol, Layer,
-    Location, Metadata, NetNs, Origin, Packet, PacketType, Socket, SocketRole, SocketState,
+    Location, Metadata, NetNs, Origin, Packet, PacketType, QdiscDrop, Socket, SocketRole,
+    SocketState, TcHandle,
 };
 pub use explain::{Explanation, explain};
 pub use filter::{Filter, Ports, Prefix};

@@ -160,8 +160,8 @@ impl Monitor {
 
     /// Takes what is there now, at most `max` events and at most 65,536, without waiting. Empty if there
     /// is nothing, or nothing more: [`has_ended`](Self::has_ended) tells. It is also empty where a
-    /// [filter](Builder::filter) that is not evaluated in the kernel has left out all of the first 65,536: then the
-    /// descriptor may have told of the next already.
+    /// [filter](Builder::filter) that is not evaluated in the kernel has left out all of the first 65,536:
+    /// [`has_more`](Self::has_more) tells.
     ///
     /// # Errors
     ///
@@ -181,7 +181,9 @@ impl Monitor {
                     batch.push(event);
                 }
                 // No more than a batch's worth of what nobody wants.
-                Ok(None) if self.has_more && idle < MAX_BATCH / (MAX_ROUNDS * BATCH) => idle += 1,
+                Ok(None) if self.has_more && idle + 1 < MAX_BATCH / (MAX_ROUNDS * BATCH) => {
+                    idle += 1
+                }
                 Ok(None) => break,
                 Err(e) if batch.is_empty() => return Err(e),
                 Err(e) => {
@@ -191,6 +193,13 @@ impl Monitor {
             }
         }
         Ok(batch)
+    }
+
+    /// Whether there may be events behind an empty [batch](Self::next_batch), all of which were left out. The descriptor
+    /// may have told of them already, so whoever waits with it takes the next batch first.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.has_more && !self.ended
     }
 
     /// Whether nothing more will come: the monitor was stopped and all is taken, a recording is at its
@@ -316,8 +325,8 @@ impl Monitor {
 }
 
 impl AsFd for Monitor {
-    /// Readable when there may be events. It is for waiting only: [take batches](Self::next_batch) until one is empty,
-    /// and then wait. After it was added to an epoll, or armed
+    /// Readable when there may be events. It is for waiting only: [take batches](Self::next_batch) until one is empty
+    /// and there is [no more](Self::has_more), and then wait. After it was added to an epoll, or armed
     /// there again, call [`next_batch`](Self::next_batch) once before the first wait: the perf backend's may have
     /// spent its readiness on that.
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -364,6 +373,7 @@ pub struct Builder {
     symbols: bool,
     metadata: bool,
     sockets: bool,
+    qdiscs: bool,
     stacks: bool,
     source: Option<Box<dyn Source>>,
     resolver: Option<Resolver>,
@@ -385,6 +395,7 @@ impl Default for Builder {
             symbols: true,
             metadata: true,
             sockets: true,
+            qdiscs: true,
             stacks: false,
             source: None,
             resolver: None,
@@ -452,6 +463,14 @@ impl Builder {
     /// drop. The eBPF backend alone can.
     pub fn sockets(mut self, yes: bool) -> Self {
         self.sockets = yes;
+        self
+    }
+
+    /// Whether to tell the queueing discipline that dropped a packet; yes by default. It is 32 bytes of buffer a drop and a second
+    /// program, which runs when a queue drops. Before Linux 7.1 there is nothing to tell, and it costs nothing. The eBPF
+    /// backend alone can.
+    pub fn qdiscs(mut self, yes: bool) -> Self {
+        self.qdiscs = yes;
         self
     }
 
@@ -533,6 +552,7 @@ impl Builder {
             snap_len: self.checked_snap_len()?,
             metadata: self.metadata,
             sockets: self.sockets,
+            qdiscs: self.qdiscs,
             stacks: self.stacks,
             max_latency: self.checked_max_latency()?,
             wakeup_fill: self.checked_wakeup_fill()?,

@@ -2,7 +2,7 @@
 
 use crate::{
     BackendKind, Device, DropEvent, DropReason, Error, EtherType, Location, NetNs, Origin, Packet,
-    Resolver, Subsystem,
+    QdiscDrop, Resolver, Subsystem, TcHandle,
     backend::{Reason, Record},
     clock::Clock,
     event::Headers,
@@ -134,6 +134,12 @@ impl Pipeline {
             netns,
             socket: record.socket,
             metadata: record.metadata,
+            qdisc: record.qdisc.map(|told| QdiscDrop {
+                kind: self.names.get(told.kind),
+                handle: TcHandle(told.handle),
+                parent: TcHandle(told.parent),
+                reason: self.reason(told.reason),
+            }),
             stack: record.stack.clone(),
             cpu: record.cpu,
             pid: record.pid,

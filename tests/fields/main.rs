@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // tests panic
 
 mod connections;
+mod queues;
 mod table;
 mod tunnels;
 

@@ -1,6 +1,6 @@
 //! Which field on which kernel, by which backend: `docs/fields.md`, compared with what is seen here.
 
-use crate::{BLOCKED, drop_on_the_way_out, is_blocked, reason};
+use crate::{BLOCKED, drop_on_the_way_out, is_blocked, queues::Sender, reason};
 use skbdrop::{Backend, DropEvent, Monitor, SocketRole};
 use std::{net::UdpSocket, time::Duration};
 use support::{PATIENCE, backends, drain, drops::Lab};
@@ -12,7 +12,7 @@ const TABLE: &str = include_str!("../../docs/fields.md");
 type Has = fn(&DropEvent) -> bool;
 
 /// The fields of the table, and whether an event has each.
-const FIELDS: [(&str, Has); 25] = [
+const FIELDS: [(&str, Has); 26] = [
     ("`reason`", |event| event.reason.is_some()),
     ("`location.address`", |event| {
         event.location.address.is_some()
@@ -61,6 +61,7 @@ const FIELDS: [(&str, Has); 25] = [
             .metadata
             .is_some_and(|it| it.checksum.is_some() && it.packet_type.is_some())
     }),
+    ("`qdisc`", |event| event.qdisc.is_some()),
     ("`stack`", |event| !event.stack.is_empty()),
     ("`cpu`", |event| event.cpu.is_some()),
     ("`pid`", |event| event.pid.is_some()),
@@ -133,6 +134,7 @@ fn drops_of_all_kinds(backend: Backend) -> Vec<DropEvent> {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let _ = socket.send_to(b"blocked", ("127.0.0.1", BLOCKED));
     });
+    Sender::new().send(&["root handle 7: pfifo limit 0"], 9..10);
     let made = lab.make_all().len();
     std::thread::sleep(Duration::from_millis(200));
     let events = drain(&mut monitor);

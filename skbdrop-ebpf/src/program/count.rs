@@ -10,7 +10,7 @@ use aya_ebpf::{
     bindings::BPF_NOEXIST, helpers::bpf_get_smp_processor_id, macros::map, maps::PerCpuHashMap,
 };
 use core::arch::asm;
-use skbdrop_ebpf::{CountKey, Tally, by};
+use skbdrop_ebpf::{CountKey, Interface, Tally, by};
 
 /// Per CPU, how many drops there were of each kind. User space sets the number of kinds.
 #[map]
@@ -65,24 +65,29 @@ fn add(tally: *mut Tally, len: u32) {
 fn key<M: Memory>(ctx: *const u8, skb: *const u8) -> CountKey {
     let count_by = config!(count_by);
     let chosen = |by: u32| count_by & by != 0;
-    let mut key = CountKey::default();
-    if chosen(by::REASON) {
-        key.reason = reason(ctx).unwrap_or(0);
+    let told = if chosen(by::INTERFACE | by::NETNS) {
+        interface::<M>(ctx, skb, &mut [0; 2])
+    } else {
+        Interface::default()
+    };
+    CountKey {
+        location: if chosen(by::LOCATION) {
+            argument(ctx, config!(arg_location))
+        } else {
+            0
+        },
+        reason: if chosen(by::REASON) {
+            reason(ctx).unwrap_or(0)
+        } else {
+            0
+        },
+        ifindex: if chosen(by::INTERFACE) { told.index } else { 0 },
+        netns: if chosen(by::NETNS) { told.netns } else { 0 },
+        protocol: if chosen(by::PROTOCOL) {
+            load!(M, skb, skb_protocol, 0u16)
+        } else {
+            0
+        },
+        reserved: 0,
     }
-    if chosen(by::LOCATION) {
-        key.location = argument(ctx, config!(arg_location));
-    }
-    if chosen(by::PROTOCOL) {
-        key.protocol = load!(M, skb, skb_protocol, 0u16);
-    }
-    if chosen(by::INTERFACE | by::NETNS) {
-        let told = interface::<M>(ctx, skb, &mut [0; 2]);
-        if chosen(by::INTERFACE) {
-            key.ifindex = told.index;
-        }
-        if chosen(by::NETNS) {
-            key.netns = told.netns;
-        }
-    }
-    key
 }

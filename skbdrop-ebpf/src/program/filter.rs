@@ -16,7 +16,7 @@ use aya_ebpf::{
 use core::{arch::asm, mem::MaybeUninit, ptr};
 use skbdrop_ebpf::{
     ABSENT, Cpu, Site,
-    view::{HEAD_LEN, View, known, needs},
+    view::{FILTER, HEAD_LEN, View, known, needs},
 };
 
 /// Drops of each reason and place in each second, for the limit. User space sets the size.
@@ -25,17 +25,30 @@ static RATES: LruHashMap<Site, u64> = LruHashMap::with_max_entries(1, 0);
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// The filter. User space puts its own instructions in place of this body; what it returns is 0 for a drop that
-/// is not wanted.
+/// The filter's verdict; 0 for a drop that is not wanted. User space puts jumps to the filter's code and back in place of
+/// the instruction.
 ///
-/// It is assembly so that the compiler believes neither that the result is always the same nor that the view is
-/// not read.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn skbdrop_filter(view: *const View) -> u64 {
+/// That code is no function, for the same reason as [`clear`](crate::program::memory::clear) calls none.
+#[inline(always)]
+fn verdict(view: *const View) -> u64 {
     let wanted: u64;
-    // SAFETY: only moves a register.
-    unsafe { asm!("{} = {}", out(reg) wanted, in(reg) view, options(nostack)) };
+    // SAFETY: as it stands it only sets the register. The filter's code reads and writes the view and overwrites these
+    // registers, no others.
+    unsafe {
+        asm!(
+            "r0 = {} ll",
+            const FILTER,
+            out("r0") wanted,
+            inout("r1") view => _,
+            out("r2") _,
+            out("r3") _,
+            out("r4") _,
+            out("r5") _,
+            out("r6") _,
+            out("r7") _,
+            options(nostack),
+        );
+    }
     wanted
 }
 
@@ -203,7 +216,7 @@ fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
         }
     }
     set!(known, known);
-    skbdrop_filter(out) != 0
+    verdict(out) != 0
 }
 
 /// Zero, which the verifier takes for any number: no packet is as long as 2 GiB.

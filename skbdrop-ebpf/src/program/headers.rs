@@ -1,6 +1,6 @@
 //! Addresses, transport protocol and ports of a packet, as user space finds them in an event's bytes.
 
-use crate::program::packet::Packet;
+use crate::program::{memory::clear, packet::Packet};
 use skbdrop_ebpf::{
     ABSENT,
     view::{View, known, layer},
@@ -40,8 +40,8 @@ struct Payload {
 pub(crate) unsafe fn parse(packet: &Packet, zero: u32, view: *mut View) -> u32 {
     // SAFETY: as the caller promises; the arrays are aligned to eight.
     unsafe {
-        (&raw mut (*view).src).cast::<[u64; 2]>().write([0; 2]);
-        (&raw mut (*view).dst).cast::<[u64; 2]>().write([0; 2]);
+        clear(&raw mut (*view).src);
+        clear(&raw mut (*view).dst);
         (&raw mut (*view).transport).write(zero);
         (&raw mut (*view).src_port).write(zero);
         (&raw mut (*view).dst_port).write(zero);

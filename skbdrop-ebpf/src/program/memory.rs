@@ -44,6 +44,23 @@ impl Memory for Probe {
     }
 }
 
+/// Writes zeros, word by word: of one write for all the compiler may make a call of `memset`, and so a program of two
+/// functions. Of these kernels before 6.5 may forget how to go on after a direct load that faults, and panic.
+///
+/// # Safety
+///
+/// `out` is valid for writes of a `T`, which is aligned to eight and made of whole words.
+#[inline(always)]
+pub(crate) unsafe fn clear<T>(out: *mut T) {
+    const { assert!(size_of::<T>() % 8 == 0 && align_of::<T>() <= 8) }
+    let mut at = 0;
+    while at < size_of::<T>() / 8 {
+        // SAFETY: as the caller promises. Volatile keeps the words apart.
+        unsafe { ptr::write_volatile(out.cast::<u64>().add(at), 0) };
+        at += 1;
+    }
+}
+
 /// Reads the tracepoint's argument `n`.
 ///
 /// Each arm is an instruction of its own: the verifier takes no computed offset into the

@@ -7,6 +7,7 @@ mod interface;
 mod memory;
 mod metadata;
 mod packet;
+mod qdisc;
 mod record;
 mod skb;
 mod socket;
@@ -74,6 +75,16 @@ fn skbdrop_count_tp_btf(ctx: BtfTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "kfree_skb")]
 fn skbdrop_count_raw_tp(ctx: RawTracePointContext) -> i32 {
     count::count::<Probe>(ctx.as_ptr().cast())
+}
+
+#[btf_tracepoint(function = "qdisc_drop")]
+fn skbdrop_qdisc_tp_btf(ctx: BtfTracePointContext) -> i32 {
+    qdisc::note::<Direct>(ctx.as_ptr().cast())
+}
+
+#[raw_tracepoint(tracepoint = "qdisc_drop")]
+fn skbdrop_qdisc_raw_tp(ctx: RawTracePointContext) -> i32 {
+    qdisc::note::<Probe>(ctx.as_ptr().cast())
 }
 
 #[panic_handler]

@@ -3,7 +3,7 @@
 use crate::program::{
     CPUS, config, filter,
     memory::{Memory, argument},
-    metadata,
+    metadata, qdisc,
     skb::{self, load},
     socket, stack, wake,
 };
@@ -141,6 +141,12 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         known |= flags::STACK;
         // SAFETY: as above.
         unsafe { stack::fill(ctx, at(stack_at).cast(), config!(stack_frames)) };
+    }
+    let qdisc_at = config!(qdisc_at);
+    if qdisc_at != ABSENT {
+        known |= flags::QDISC;
+        // SAFETY: as above.
+        unsafe { qdisc::fill(skb, reason, at(qdisc_at).cast()) };
     }
 
     set!(len, load!(M, skb, skb_len, 0u32));

@@ -58,7 +58,7 @@ mod wake;
 pub(crate) use ebpf::{CountKey, EbpfCounts, by};
 #[cfg(feature = "netlink")]
 pub use netlink::{NetlinkOptions, WhenRunning};
-pub use record::{Endpoints, Reason, Record, SymbolText, Time, Trap};
+pub use record::{Endpoints, QdiscTold, Reason, Record, SymbolText, Time, Trap};
 pub(crate) use settings::Settings;
 
 #[cfg(feature = "perf")]
@@ -69,7 +69,7 @@ use std::{fmt, os::fd::BorrowedFd, str::FromStr};
 /// What feeds the backends' decoders when they are fuzzed, which are private to each.
 #[cfg(any(fuzzing, test))]
 pub(crate) mod fuzz {
-    #[cfg(feature = "ebpf")]
+    #[cfg(all(feature = "ebpf", feature = "replay"))]
     pub(crate) use super::ebpf::fuzz::filter;
     #[cfg(feature = "ebpf")]
     pub use super::ebpf::fuzz::record;
@@ -164,7 +164,7 @@ pub enum Backend {
     ///
     /// # Minimum kernel version
     ///
-    /// 5.10. Reasons since 5.17, the receiving socket since 6.11.
+    /// 5.10. Reasons since 5.17, the receiving socket since 6.11, the queueing discipline since 7.1.
     ///
     /// # Kernel configuration
     ///

@@ -61,6 +61,8 @@ pub struct Record<'a> {
     pub socket: Option<Socket>,
     /// What the kernel notes of the packet besides its bytes.
     pub metadata: Option<Metadata>,
+    /// The queueing discipline that dropped the packet.
+    pub qdisc: Option<QdiscTold<'a>>,
     /// The kernel's call stack, the innermost address first; empty if it was not asked for.
     pub stack: Vec<u64>,
     /// Number of the CPU.
@@ -89,6 +91,20 @@ pub type Endpoints = (
     Option<(IpAddr, Option<u16>)>,
     Option<u8>,
 );
+
+/// What a queueing discipline's drop is told with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QdiscTold<'a> {
+    /// Its kind.
+    pub kind: &'a [u8],
+    /// Its handle.
+    pub handle: u32,
+    /// The handle of what it is attached to.
+    pub parent: u32,
+    /// Why it dropped the packet.
+    pub reason: Reason<'a>,
+}
 
 /// The devlink trap by which a device told of a drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +190,7 @@ impl<'a> Record<'a> {
             netns_name: None,
             socket: None,
             metadata: None,
+            qdisc: None,
             stack: Vec::new(),
             cpu: None,
             pid: None,
@@ -184,6 +201,19 @@ impl<'a> Record<'a> {
             count: 1,
             lost_before: 0,
             seen_by: None,
+        }
+    }
+}
+
+impl<'a> QdiscTold<'a> {
+    /// From its parts.
+    #[must_use]
+    pub fn new(kind: &'a [u8], handle: u32, parent: u32, reason: Reason<'a>) -> Self {
+        Self {
+            kind,
+            handle,
+            parent,
+            reason,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) metadata: bool,
     /// Whether sockets are told.
     pub(crate) sockets: bool,
+    /// Whether queueing disciplines are told.
+    pub(crate) qdiscs: bool,
     /// Whether call stacks are told.
     pub(crate) stacks: bool,
     /// Bytes of buffer; a power of two of at least a page.

@@ -13,6 +13,27 @@ const MAX_CHAIN: usize = 32;
 pub(crate) struct DropTypes {
     btf: Btf,
     tracepoint_id: Option<u32>,
+    qdisc_tracepoint_id: Option<u32>,
+}
+
+/// A tracepoint that tells of drops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(any(feature = "ebpf", fuzzing, test)), expect(dead_code))]
+pub(crate) enum Tracepoint {
+    /// `skb:kfree_skb`.
+    KfreeSkb,
+    /// `qdisc:qdisc_drop`, since Linux 7.1.
+    QdiscDrop,
+}
+
+impl Tracepoint {
+    /// The typedef of its probes' prototype.
+    fn prototype(self) -> &'static str {
+        match self {
+            Self::KfreeSkb => "btf_trace_kfree_skb",
+            Self::QdiscDrop => "btf_trace_qdisc_drop",
+        }
+    }
 }
 
 /// One enum of the kernel.
@@ -32,7 +53,7 @@ pub(crate) struct Bits {
     pub(crate) width: u32,
 }
 
-/// What an argument of the tracepoint is, by its type.
+/// What an argument of a tracepoint is, by its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Argument {
     /// `struct sk_buff *`.
@@ -43,6 +64,10 @@ pub(crate) enum Argument {
     Reason,
     /// `struct sock *`: the receiving socket.
     Socket,
+    /// `struct Qdisc *`: a queueing discipline.
+    Qdisc,
+    /// `enum qdisc_drop_reason`.
+    QdiscReason,
     /// Anything that this version does not know.
     Other,
 }
@@ -71,13 +96,17 @@ impl DropTypes {
         Ok(Self {
             btf,
             tracepoint_id: pruned.tracepoint_id,
+            qdisc_tracepoint_id: pruned.qdisc_tracepoint_id,
         })
     }
 
     /// The number by which the kernel knows the tracepoint's prototype.
     #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
-    pub(crate) fn tracepoint_id(&self) -> Option<u32> {
-        self.tracepoint_id
+    pub(crate) fn tracepoint_id(&self, tracepoint: Tracepoint) -> Option<u32> {
+        match tracepoint {
+            Tracepoint::KfreeSkb => self.tracepoint_id,
+            Tracepoint::QdiscDrop => self.qdisc_tracepoint_id,
+        }
     }
 
     /// All enums that were kept.
@@ -109,10 +138,10 @@ impl DropTypes {
         Ok(enums)
     }
 
-    /// What the tracepoint's arguments are, in order; `None` if the kernel has it not.
+    /// What a tracepoint's arguments are, in order; `None` if the kernel has it not.
     #[cfg_attr(not(any(feature = "ebpf", fuzzing, test)), expect(dead_code))]
-    pub(crate) fn arguments(&self) -> Result<Option<Vec<Argument>>> {
-        let types = self.btf.resolve_types_by_name("btf_trace_kfree_skb");
+    pub(crate) fn arguments(&self, tracepoint: Tracepoint) -> Result<Option<Vec<Argument>>> {
+        let types = self.btf.resolve_types_by_name(tracepoint.prototype());
         let typedef = types
             .map_err(btf_error)?
             .into_iter()
@@ -123,8 +152,10 @@ impl DropTypes {
         let Some(typedef) = typedef else {
             return Ok(None);
         };
-        let unexpected =
-            || Error::invalid_data("BTF type `btf_trace_kfree_skb` is no pointer to a function");
+        let unexpected = || {
+            let name = tracepoint.prototype();
+            Error::invalid_data(format!("BTF type `{name}` is no pointer to a function"))
+        };
         let Some(Type::Ptr(pointer)) = self.target(&typedef)? else {
             return Err(unexpected());
         };
@@ -135,7 +166,11 @@ impl DropTypes {
         let parameters = prototype.parameters.iter().skip(1);
         let arguments = parameters.map(|parameter| {
             Ok(match self.target(parameter)? {
-                Some(Type::Enum(ty)) if self.name(&ty)? == "skb_drop_reason" => Argument::Reason,
+                Some(Type::Enum(ty)) => match &*self.name(&ty)? {
+                    "skb_drop_reason" => Argument::Reason,
+                    "qdisc_drop_reason" => Argument::QdiscReason,
+                    _ => Argument::Other,
+                },
                 Some(Type::Ptr(pointer)) => match self.target(&pointer)? {
                     None => Argument::Location,
                     Some(Type::Fwd(ty)) => self.structure_argument(&self.name(&ty)?),
@@ -152,6 +187,7 @@ impl DropTypes {
         match name {
             "sk_buff" => Argument::Skb,
             "sock" => Argument::Socket,
+            "Qdisc" => Argument::Qdisc,
             _ => Argument::Other,
         }
     }

@@ -11,6 +11,8 @@ mod prune;
 
 #[cfg(feature = "ebpf")]
 pub(crate) use facts::Argument;
+#[cfg(any(feature = "ebpf", fuzzing, test))]
+pub(crate) use facts::Tracepoint;
 pub(crate) use facts::{DropTypes, EnumFacts};
 pub use prune::{Pruned, prune, prune_module};
 

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 
 /// Structures whose members are read by the eBPF program.
-const STRUCTS: [&[u8]; 10] = [
+const STRUCTS: [&[u8]; 12] = [
     b"sk_buff",
     b"skb_shared_info",
     b"net_device",
@@ -18,9 +18,13 @@ const STRUCTS: [&[u8]; 10] = [
     b"sock_cgroup_data",
     b"cgroup",
     b"kernfs_node",
+    b"Qdisc",
+    b"Qdisc_ops",
 ];
 /// The prototype of the tracepoint's probes.
 const TRACEPOINT: &[u8] = b"btf_trace_kfree_skb";
+/// That of the tracepoint by which queueing disciplines tell of their drops.
+const QDISC_TRACEPOINT: &[u8] = b"btf_trace_qdisc_drop";
 /// Every enum of drop reasons is called so: the core's `skb_drop_reason`, and
 /// `mac80211_drop_reason`, `ovs_drop_reason`, `qdisc_drop_reason` of the subsystems.
 const REASONS: &[u8] = b"drop_reason";
@@ -66,10 +70,12 @@ pub struct Pruned {
     /// Number that `btf_trace_kfree_skb` had in the original, by which the kernel knows the
     /// tracepoint; `None` if it is not there.
     pub tracepoint_id: Option<u32>,
+    /// The same of `btf_trace_qdisc_drop`.
+    pub(crate) qdisc_tracepoint_id: Option<u32>,
 }
 
-/// Copies out of the raw BTF `btf` the enums of drop reasons, the prototype of the tracepoint
-/// `skb:kfree_skb` and the structures that its arguments lead to.
+/// Copies out of the raw BTF `btf` the enums of drop reasons, the prototypes of the tracepoints
+/// `skb:kfree_skb` and `qdisc:qdisc_drop` and the structures that their arguments lead to.
 ///
 /// The result has a few kilobytes and serves as a record of a kernel:
 /// [`Resolver::from_btf_bytes`](crate::Resolver::from_btf_bytes) reads it like the original.
@@ -115,11 +121,11 @@ fn copy(original: &Original<'_>) -> Result<Pruned> {
     while let Some(id) = pruner.queue.pop() {
         pruner.follow(id)?;
     }
-    let tracepoint_id = original.tracepoint;
     let bytes = pruner.write()?;
     Ok(Pruned {
         bytes,
-        tracepoint_id,
+        tracepoint_id: original.tracepoint,
+        qdisc_tracepoint_id: original.qdisc_tracepoint,
     })
 }
 
@@ -136,6 +142,7 @@ struct Original<'a> {
     offsets: Vec<u32>,
     roots: Vec<u32>,
     tracepoint: Option<u32>,
+    qdisc_tracepoint: Option<u32>,
 }
 
 impl<'a> Original<'a> {
@@ -202,6 +209,7 @@ impl<'a> Original<'a> {
             offsets: Vec::new(),
             roots: Vec::new(),
             tracepoint: None,
+            qdisc_tracepoint: None,
         })
     }
 
@@ -229,13 +237,17 @@ impl<'a> Original<'a> {
             };
             let wanted = match ty.kind {
                 KIND_STRUCT => !self.split && STRUCTS.contains(&name),
-                KIND_TYPEDEF => !self.split && name == TRACEPOINT,
+                KIND_TYPEDEF => !self.split && (name == TRACEPOINT || name == QDISC_TRACEPOINT),
                 _ => name.ends_with(REASONS) || name == SUBSYSTEMS,
             };
             if wanted {
                 self.roots.push(id);
                 if ty.kind == KIND_TYPEDEF {
-                    self.tracepoint.get_or_insert(id);
+                    let known = match name == TRACEPOINT {
+                        true => &mut self.tracepoint,
+                        false => &mut self.qdisc_tracepoint,
+                    };
+                    known.get_or_insert(id);
                 }
             }
         }

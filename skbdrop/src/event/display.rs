@@ -42,6 +42,9 @@ impl fmt::Display for DropEvent {
             (None, Some(index)) => write!(f, ", interface {index}")?,
             (None, None) => {}
         }
+        if let Some(qdisc) = &self.qdisc {
+            write!(f, ", {qdisc}")?;
+        }
         if let Some(netns) = &self.netns {
             write!(f, ", netns {netns}")?;
         }
@@ -96,7 +99,7 @@ impl fmt::Display for Location {
 }
 
 /// Tasks and interfaces may be called anything: control characters must not reach a terminal.
-struct Printable<'a>(&'a str);
+pub(super) struct Printable<'a>(pub(super) &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,6 +3,7 @@
 mod display;
 mod metadata;
 mod packet;
+mod qdisc;
 #[cfg(feature = "serde")]
 mod serialize;
 mod socket;
@@ -10,6 +11,7 @@ mod socket;
 pub use metadata::{Checksum, Gso, Metadata, PacketType};
 pub use packet::{Endpoint, EtherType, IpProtocol, Layer, Packet};
 pub(crate) use packet::{Headers, slice};
+pub use qdisc::{QdiscDrop, TcHandle};
 pub use socket::{Socket, SocketRole, SocketState};
 
 use crate::{DropReason, Symbol, headers};
@@ -71,6 +73,10 @@ pub struct DropEvent {
     /// What the kernel notes of the packet besides its bytes. The eBPF backend alone tells it;
     /// [`Builder::metadata`](crate::Builder::metadata).
     pub metadata: Option<Metadata>,
+    /// The queueing discipline that dropped it, where one did. The eBPF backend alone tells it, since Linux 7.1, which has the
+    /// tracepoint `qdisc:qdisc_drop`.
+    #[doc(alias = "tc")]
+    pub qdisc: Option<QdiscDrop>,
     /// The kernel's call stack, if [`Builder::stacks`](crate::Builder::stacks) asks for it: return addresses, the
     /// innermost first, beginning with the [`location`](Self::location) where the stack has it.
     /// [`Monitor::symbolize`](crate::Monitor::symbolize) gives their functions. The eBPF backend alone tells it.

@@ -2,7 +2,7 @@
 
 use crate::{
     Resolver,
-    btf::{self, DropTypes},
+    btf::{self, DropTypes, Tracepoint},
 };
 
 /// Reads `data` as a file with BTF. If raw BTF begins again later in it, what begins there is read as
@@ -44,13 +44,16 @@ const MAX_PRUNED: usize = 300_000;
 /// What the library asks of a kernel's types.
 fn asked(types: &DropTypes) {
     let _ = types.enums();
-    let _ = types.arguments();
+    let _ = types.arguments(Tracepoint::KfreeSkb);
+    let _ = types.arguments(Tracepoint::QdiscDrop);
     for (structure, path) in [
         ("sk_buff", &["len"][..]),
         ("sk_buff", &["protocol"]),
         ("net_device", &["nd_net", "net"]),
         ("sock", &["__sk_common", "skc_net", "net"]),
         ("net", &["ns", "inum"]),
+        ("Qdisc", &["handle"]),
+        ("Qdisc_ops", &["id"]),
     ] {
         let _ = types.offset(structure, path);
     }

@@ -44,6 +44,11 @@ fn check(event: &DropEvent, record: &Record<'_>) {
     assert_eq!((event.iif, event.socket), (record.iif, record.socket));
     assert_eq!(event.metadata, record.metadata);
     assert_eq!(event.stack, record.stack);
+    let qdisc = event.qdisc.as_ref();
+    assert_eq!(
+        qdisc.map(|it| (it.handle.0, it.parent.0)),
+        record.qdisc.map(|told| (told.handle, told.parent))
+    );
     assert_eq!(event.reason.is_some(), record.reason.is_some());
     let name = event.reason.as_ref().and_then(|reason| reason.name());
     match record.reason {
@@ -79,14 +84,20 @@ fn texts(event: &DropEvent) -> usize {
         event.ifname.as_ref(),
         event.comm.as_ref(),
         event.netns.as_ref().and_then(|netns| netns.name.as_ref()),
+        event.qdisc.as_ref().map(|it| &it.kind),
         trap,
         group,
     ];
-    let reason = event.reason.as_ref().and_then(|reason| reason.name());
+    let reasons = [
+        event.reason.as_ref(),
+        event.qdisc.as_ref().map(|it| &it.reason),
+    ];
+    let reasons = reasons.into_iter().flatten();
+    let named: usize = reasons.filter_map(|it| it.name()).map(str::len).sum();
     texts
         .into_iter()
         .flatten()
         .map(|text| text.len())
         .sum::<usize>()
-        + reason.map_or(0, str::len)
+        + named
 }

@@ -2,8 +2,8 @@
 
 use crate::{Error, Result};
 use aya_obj::generated::{
-    BPF_ALU, BPF_ALU64, BPF_CALL, BPF_DW, BPF_END, BPF_EXIT, BPF_IMM, BPF_JA, BPF_JMP, BPF_JMP32,
-    BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_STX, BPF_TO_BE, BPF_X, bpf_insn,
+    BPF_ALU, BPF_ALU64, BPF_CALL, BPF_DW, BPF_END, BPF_IMM, BPF_JA, BPF_JMP, BPF_JMP32, BPF_K,
+    BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_STX, BPF_TO_BE, BPF_X, bpf_insn,
 };
 
 /// A place in the code.
@@ -87,10 +87,6 @@ impl Assembler {
         self.push(BPF_JMP | BPF_CALL, Reg(0), Reg(0), 0, helper as i32);
     }
 
-    pub(super) fn exit(&mut self) {
-        self.push(BPF_JMP | BPF_EXIT, Reg(0), Reg(0), 0, 0);
-    }
-
     pub(super) fn jump(&mut self, to: Label) {
         self.items.push(Item::Jump(
             instruction(BPF_JMP | BPF_JA, Reg(0), Reg(0), 0, 0),
@@ -149,7 +145,7 @@ impl Assembler {
             items.push(*item);
         }
         let mut places = vec![0; self.labels];
-        let mut at = 0i64;
+        let mut at = 0;
         for item in &items {
             match item {
                 Item::Label(label) => places[label.0] = at,
@@ -162,12 +158,7 @@ impl Assembler {
                 Item::Label(_) => {}
                 Item::Instruction(instruction) => code.push(instruction),
                 Item::Jump(mut jump, to) => {
-                    let far = places[to.0] - code.len() as i64 - 1;
-                    jump.off = i16::try_from(far).map_err(|_| {
-                        Error::not_supported(
-                            "the filter is too large for the kernel (take fewer terms)",
-                        )
-                    })?;
+                    jump.off = offset(code.len(), places[to.0])?;
                     code.push(jump);
                 }
             }
@@ -195,8 +186,7 @@ impl Assembler {
                         starts.push(places[to.0]);
                         u32::from(jump.code) == BPF_JMP | BPF_JA
                     }
-                    Item::Instruction(it) => u32::from(it.code) == BPF_JMP | BPF_EXIT,
-                    Item::Label(_) => false,
+                    Item::Instruction(_) | Item::Label(_) => false,
                 };
                 if ends {
                     break;
@@ -217,6 +207,23 @@ impl Assembler {
         self.items
             .push(Item::Instruction(instruction(code, dst, src, offset, imm)));
     }
+}
+
+/// A jump from one place to another.
+///
+/// # Errors
+///
+/// It is farther than an instruction can say.
+pub(super) fn jump(from: usize, to: usize) -> Result<bpf_insn> {
+    let code = BPF_JMP | BPF_JA;
+    Ok(instruction(code, Reg(0), Reg(0), offset(from, to)?, 0))
+}
+
+/// What a jump says of how far it goes: it counts from the next instruction.
+fn offset(from: usize, to: usize) -> Result<i16> {
+    i16::try_from(to as i64 - from as i64 - 1).map_err(|_| {
+        Error::not_supported("the filter is too large for the kernel (take fewer terms)")
+    })
 }
 
 fn instruction(code: u32, dst: Reg, src: Reg, off: i16, imm: i32) -> bpf_insn {
@@ -243,11 +250,10 @@ mod tests {
         code.place(next);
         code.load_u64(Reg(2), 1 << 40);
         code.place(end);
-        code.exit();
         let code = code.finish().expect("short jumps");
         let codes: Vec<(u8, i16)> = code.iter().map(|it| (it.code, it.off)).collect();
         // The conditional jump passes over the constant, which takes two.
-        assert_eq!(codes, [(0x16, 2), (0x18, 0), (0, 0), (0x95, 0)]);
+        assert_eq!(codes, [(0x16, 2), (0x18, 0), (0, 0)]);
     }
 
     #[test]
@@ -259,7 +265,6 @@ mod tests {
             code.set(Reg(0), Operand::Imm(1));
         }
         code.place(end);
-        code.exit();
         assert!(code.finish().is_err());
     }
 }

@@ -1,11 +1,12 @@
 //! The program's configuration for one kernel, out of its BTF.
 
+use super::qdisc::QdiscFacts;
 use crate::{
     Error, Result,
     backend::Settings,
-    btf::{Argument, DropTypes},
+    btf::{Argument, DropTypes, Tracepoint},
 };
-use skbdrop_ebpf::{ABSENT, Config, MAX_FRAMES, Metadata, Record, Socket, Stack};
+use skbdrop_ebpf::{ABSENT, Config, MAX_FRAMES, Metadata, Qdisc, Record, Socket, Stack};
 
 /// Records of a CPU between two looks at how full the ring is, at most.
 const CHECK_EVERY: u32 = 32;
@@ -40,6 +41,8 @@ pub(super) struct Extent {
     socket: bool,
     /// Frames of the call stack; none of it if 0.
     stack_frames: u32,
+    /// The queueing discipline, where the kernel tells of it.
+    pub(super) qdisc: Option<QdiscFacts>,
 }
 
 /// Where each part of a record is, in bytes from its start; [`ABSENT`] for what is not wanted.
@@ -49,18 +52,24 @@ pub(super) struct Layout {
     metadata: u32,
     socket: u32,
     stack: u32,
+    qdisc: u32,
     packet: u32,
 }
 
 impl Extent {
-    /// What the settings ask for.
-    pub(super) fn of(settings: &Settings) -> Self {
-        Self {
+    /// What the settings ask for, as far as the kernel has it.
+    pub(super) fn of(settings: &Settings) -> Result<Self> {
+        let qdisc = match settings.qdiscs {
+            true => QdiscFacts::of(settings.types()?)?,
+            false => None,
+        };
+        Ok(Self {
+            qdisc,
             snap_len: settings.snap_len,
             metadata: settings.metadata,
             socket: settings.sockets,
             stack_frames: if settings.stacks { MAX_FRAMES } else { 0 },
-        }
+        })
     }
 
     /// The same but for the packet's bytes, and what else takes a helper to read.
@@ -86,6 +95,7 @@ impl Extent {
             metadata: part(self.metadata, size_of::<Metadata>()),
             socket: part(self.socket, size_of::<Socket>()),
             stack: part(self.stack_frames != 0, stack),
+            qdisc: part(self.qdisc.is_some(), size_of::<Qdisc>()),
             packet: part(true, self.snap_len as usize),
             size,
         }
@@ -104,7 +114,9 @@ impl KernelConfig {
     /// Looks up every argument and member that the program may read; what the kernel does
     /// not have stays absent and the program leaves it out.
     pub(super) fn new(types: &DropTypes, wanted: Extent, pacing: Pacing) -> Result<Self> {
-        let (Some(arguments), Some(tracepoint_id)) = (types.arguments()?, types.tracepoint_id())
+        let tracepoint = Tracepoint::KfreeSkb;
+        let arguments = types.arguments(tracepoint)?;
+        let (Some(arguments), Some(tracepoint_id)) = (arguments, types.tracepoint_id(tracepoint))
         else {
             return Err(Error::not_supported(
                 "the tracepoint skb:kfree_skb is not in the BTF (no type `btf_trace_kfree_skb`; \
@@ -132,7 +144,7 @@ impl KernelConfig {
         let layout = wanted.layout();
         let (skb_ip_summed, skb_ip_summed_width) = bits("ip_summed")?;
         let (skb_pkt_type, skb_pkt_type_width) = bits("pkt_type")?;
-        let config = Config {
+        let mut config = Config {
             fill_mark: pacing.fill_mark,
             check_every: pacing.check_every,
             count_by: 0,
@@ -140,6 +152,7 @@ impl KernelConfig {
             metadata_at: layout.metadata,
             socket_at: layout.socket,
             stack_at: layout.stack,
+            qdisc_at: layout.qdisc,
             stack_frames: wanted.stack_frames,
             packet_at: layout.packet,
             snap_len: wanted.snap_len,
@@ -195,7 +208,11 @@ impl KernelConfig {
             sk_cgroup: member("sock", &["sk_cgrp_data", "cgroup"])?,
             cgroup_kn: member("cgroup", &["kn"])?,
             kn_id: member("kernfs_node", &["id"])?,
+            ..Config::EMPTY
         };
+        if let Some(qdisc) = wanted.qdisc {
+            qdisc.put(&mut config);
+        }
         Ok(Self {
             config,
             tracepoint_id,
@@ -215,16 +232,19 @@ mod tests {
             (least.metadata, least.socket, least.stack),
             (ABSENT, ABSENT, ABSENT)
         );
+        assert_eq!(least.qdisc, ABSENT);
         let all = Extent {
             snap_len: 96,
             metadata: true,
             socket: true,
             stack_frames: MAX_FRAMES,
+            qdisc: Some(QdiscFacts::default()),
         };
         let all = all.layout();
         assert_eq!((all.metadata, all.socket), (120, 120 + 48));
         assert_eq!(all.stack, all.socket + 80);
-        assert_eq!(all.packet, all.stack + 8 + 8 * MAX_FRAMES);
+        assert_eq!(all.qdisc, all.stack + 8 + 8 * MAX_FRAMES);
+        assert_eq!(all.packet, all.qdisc + 32);
         assert_eq!(all.size, all.packet + 96);
     }
 

@@ -54,6 +54,7 @@ impl EbpfCounts {
                     (object::CPUS, Some(possible_cpus)),
                 ],
                 filter: filter.as_ref(),
+                qdisc: None,
             },
         )?;
         let counts = Map::from_map_data(loaded.map(object::COUNTS)?)

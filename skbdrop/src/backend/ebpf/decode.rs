@@ -98,6 +98,7 @@ pub(super) fn decode(item: &[u8]) -> Result<Decoded<'_>> {
     record.socket = groups.socket;
     record.metadata = groups.metadata;
     record.stack = from_location(groups.stack, record.location);
+    record.qdisc = groups.qdisc;
     record.cpu = Some(cpu.into());
     record.pid = Some(field!(fields, pid: u32));
     record.tid = Some(field!(fields, tid: u32));

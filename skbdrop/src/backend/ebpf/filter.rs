@@ -36,9 +36,10 @@ macro_rules! at {
 }
 pub(super) use at;
 
-/// The body of the program's filter, and what it asks for.
+/// The code that decides, and what it asks for.
 #[derive(Debug)]
 pub(super) struct Compiled {
+    /// With the verdict in `r0` they go on to what comes behind the last one.
     pub(super) instructions: Vec<bpf_insn>,
     /// Bits of [`needs`].
     pub(super) needs: u32,
@@ -53,15 +54,15 @@ pub(super) fn compile(plan: &Plan) -> Result<Compiled> {
     let mut asked = needs::FILTER;
     plan.0.for_each(&mut |test| asked |= needs_of(test));
     let mut code = Assembler::default();
-    let (yes, no) = (code.label(), code.label());
+    let (yes, no, end) = (code.label(), code.label(), code.label());
     code.set(VIEW, Operand::Reg(ARGUMENT));
     emit(&mut code, &plan.0, yes, no, &mut emit_test)?;
     code.place(yes);
     code.set(Reg(0), Operand::Imm(1));
-    code.exit();
+    code.jump(end);
     code.place(no);
     code.set(Reg(0), Operand::Imm(0));
-    code.exit();
+    code.place(end);
     Ok(Compiled {
         instructions: code.finish()?,
         needs: asked,

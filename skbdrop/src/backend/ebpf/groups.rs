@@ -1,10 +1,13 @@
-//! From what follows a record to typed values: the skb's metadata, the socket, the call stack. Pure.
+//! From what follows a record to typed values: the skb's metadata, the socket, the call stack, the queueing
+//! discipline. Pure.
 
 use crate::{
     Checksum, Endpoint, EtherType, Gso, IpProtocol, Metadata, PacketType, Socket, SocketRole,
-    SocketState, headers::VlanTag,
+    SocketState,
+    backend::record::{QdiscTold, Reason, until_nul},
+    headers::VlanTag,
 };
-use skbdrop_ebpf::{AF_INET, AF_INET6, flags, known, role};
+use skbdrop_ebpf::{AF_INET, AF_INET6, NAME_LEN, flags, known, role};
 use std::{
     mem::offset_of,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -23,18 +26,23 @@ pub(super) use number;
 
 /// What follows a record, before the packet's bytes.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
+pub(super) struct Groups<'a> {
     pub(super) metadata: Option<Metadata>,
     pub(super) dev_net_cookie: Option<u64>,
     pub(super) sk_net_cookie: Option<u64>,
     pub(super) socket: Option<Socket>,
     pub(super) stack: Vec<u64>,
+    pub(super) qdisc: Option<QdiscTold<'a>>,
 }
 
-impl Groups {
+impl<'a> Groups<'a> {
     /// Takes those off `bytes` that the record's flags tell of; `came_in` is whether the packet came in by an
     /// interface. `None` if they are truncated.
-    pub(super) fn take(bytes: &[u8], record_flags: u16, came_in: bool) -> Option<(Self, &[u8])> {
+    pub(super) fn take(
+        bytes: &'a [u8],
+        record_flags: u16,
+        came_in: bool,
+    ) -> Option<(Self, &'a [u8])> {
         let mut groups = Self::default();
         let mut rest = bytes;
         if record_flags & flags::METADATA != 0 {
@@ -57,6 +65,11 @@ impl Groups {
                 .iter()
                 .map(|&address| u64::from_ne_bytes(address))
                 .collect();
+            rest = following;
+        }
+        if record_flags & flags::QDISC != 0 {
+            let (group, following) = rest.split_first_chunk()?;
+            groups.qdisc = qdisc(group);
             rest = following;
         }
         Some((groups, rest))
@@ -96,6 +109,18 @@ impl Groups {
 const METADATA: usize = size_of::<skbdrop_ebpf::Metadata>();
 const SOCKET: usize = size_of::<skbdrop_ebpf::Socket>();
 const STACK: usize = size_of::<skbdrop_ebpf::Stack>();
+const QDISC: usize = size_of::<skbdrop_ebpf::Qdisc>();
+
+fn qdisc(bytes: &[u8; QDISC]) -> Option<QdiscTold<'_>> {
+    type Group = skbdrop_ebpf::Qdisc;
+    const KIND: usize = offset_of!(Group, kind);
+    (number!(bytes, Group, is_told: u32) != 0).then(|| QdiscTold {
+        kind: until_nul(&bytes[KIND..KIND + NAME_LEN]),
+        handle: number!(bytes, Group, handle: u32),
+        parent: number!(bytes, Group, parent: u32),
+        reason: Reason::Number(number!(bytes, Group, reason: u32)),
+    })
+}
 
 fn socket(bytes: &[u8; SOCKET], came_in: bool) -> Option<Socket> {
     type Group = skbdrop_ebpf::Socket;
@@ -240,6 +265,26 @@ mod tests {
         );
     }
 
+    /// The bytes of a queueing discipline as the program writes them.
+    fn tbf() -> [u8; QDISC] {
+        let mut bytes = b"tbf".to_vec();
+        bytes.resize(NAME_LEN, 0);
+        for word in [0x1_0000u32, u32::MAX, 0x3_0005, 1] {
+            bytes.extend_from_slice(&word.to_ne_bytes());
+        }
+        bytes.try_into().expect("the size of the group")
+    }
+
+    #[test]
+    fn where_no_queue_drops_none_is_told() {
+        let mut bytes = tbf();
+        bytes[offset_of!(skbdrop_ebpf::Qdisc, is_told)] = 0;
+        assert_eq!(qdisc(&bytes), None);
+        // A name that fills its array has no NUL.
+        bytes = [b'x'; QDISC];
+        assert_eq!(qdisc(&bytes).map(|told| told.kind.len()), Some(NAME_LEN));
+    }
+
     #[test]
     fn groups_come_in_order() {
         let mut all = vec![0; METADATA];
@@ -249,13 +294,16 @@ mod tests {
         for address in [1u64, 2, 3] {
             all.extend_from_slice(&address.to_ne_bytes());
         }
+        all.extend_from_slice(&tbf());
         all.extend_from_slice(b"packet");
-        let every = flags::METADATA | flags::SOCKET | flags::STACK;
+        let every = flags::METADATA | flags::SOCKET | flags::STACK | flags::QDISC;
         let (groups, rest) = Groups::take(&all, every, true).expect("whole groups");
         assert_eq!(rest, b"packet");
         assert_eq!(groups.metadata, Some(Metadata::default()));
         assert_eq!(groups.socket.and_then(|socket| socket.cookie), Some(7));
         assert_eq!(groups.stack, [1, 2]);
+        let expected = QdiscTold::new(b"tbf", 0x1_0000, u32::MAX, Reason::Number(0x3_0005));
+        assert_eq!(groups.qdisc, Some(expected));
         let (groups, rest) = Groups::take(&all, 0, true).expect("no groups");
         assert_eq!((groups.socket, rest.len()), (None, all.len()));
         let whole = all.len() - b"packet".len();
@@ -269,6 +317,7 @@ mod tests {
         let mut all = vec![0; METADATA];
         all.extend_from_slice(&bytes(&listener()));
         all.extend_from_slice(&[8, 0, 0, 0, 8, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        all.extend_from_slice(&tbf());
         for at in 0..all.len() {
             for bit in 0..8 {
                 let mut bad = all.clone();

@@ -1,6 +1,11 @@
 //! Loads one of the object's programs with the maps that it uses, and attaches it.
 
-use super::{config::KernelConfig, filter::Compiled, object};
+use super::{
+    config::KernelConfig,
+    filter::Compiled,
+    object,
+    splice::{loaded_number, splice},
+};
 use crate::{
     Error, ErrorKind, Result,
     sys::{
@@ -19,10 +24,10 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
 
-/// The tracepoint as `bpf(BPF_RAW_TRACEPOINT_OPEN)` wants it.
-const TRACEPOINT: &CStr = c"kfree_skb";
-/// `BPF_LD | BPF_IMM | BPF_DW`: loads 64 bits, a number or an address.
-const LOAD_64: u8 = 0x18;
+/// The tracepoint as `bpf(BPF_RAW_TRACEPOINT_OPEN)` wants it, and as people know it.
+const KFREE_SKB: (&CStr, &str) = (c"kfree_skb", "skb:kfree_skb");
+/// The tracepoint of queueing disciplines.
+const QDISC_DROP: (&CStr, &str) = (c"qdisc_drop", "qdisc:qdisc_drop");
 /// For the verifier's reasons. It is asked for only after a refusal.
 const LOG_LEN: usize = 64 * 1024;
 /// How much of the verifier's reasons goes into an error: the end says what was wrong.
@@ -40,6 +45,8 @@ pub(super) struct Wanted<'a> {
     pub(super) maps: &'a [(&'a str, Option<u32>)],
     /// Which drops the program is for; all if `None`.
     pub(super) filter: Option<&'a Compiled>,
+    /// The number of the prototype of `qdisc:qdisc_drop`, if there is to be a program on it too.
+    pub(super) qdisc: Option<u32>,
 }
 
 /// A program, attached, and its maps.
@@ -49,6 +56,8 @@ pub(super) struct Loaded {
     /// Holds the program on the tracepoint.
     pub(super) attachment: OwnedFd,
     pub(super) program_type: ProgramType,
+    /// What holds the program on `qdisc:qdisc_drop`, if one was wanted, or why there is none.
+    pub(super) qdisc: Option<Result<OwnedFd>>,
     maps: HashMap<String, MapData>,
 }
 
@@ -59,29 +68,33 @@ impl Loaded {
         let mut config = kernel.config;
         config.filter = wanted.filter.map_or(0, |filter| filter.needs);
         complete(&mut object, &config);
-        // After that: a number of the filter's may look like a placeholder.
-        if let Some(filter) = wanted.filter {
-            put_filter(&mut object, filter)?;
-        }
         let mut programs = Vec::new();
-        // A filter makes a program of two functions. Where one of these has direct loads and such a load faults, kernels
-        // before 6.5 may look for the main function's exception table, have none, and panic ("bpf: ensure main program has
-        // an extable", which not all stable kernels have, 5.10's not). Loads by helper need no such table.
-        if let Some(name) = wanted.tp_btf.filter(|_| wanted.filter.is_none()) {
+        if let Some(name) = wanted.tp_btf {
             programs.push((ProgramType::TpBtf(kernel.tracepoint_id), name));
         }
         programs.push((ProgramType::RawTracepoint, wanted.raw_tp));
-        keep_programs(&mut object, &programs);
+        let mut names: Vec<&str> = programs.iter().map(|(_, name)| *name).collect();
+        if wanted.qdisc.is_some() {
+            names.extend([object::QDISC_TP_BTF, object::QDISC_RAW_TP]);
+        }
+        keep_programs(&mut object, &names);
         let maps = create_maps(&mut object, wanted.maps)?;
         relocate(&mut object, &maps)?;
+        for (_, name) in &programs {
+            put_filter(&mut object, name, wanted.filter)?;
+        }
         let mut refusals: Option<Error> = None;
         for (program_type, name) in programs {
-            match attach(&object, program_type, name) {
+            match attach(&object, program_type, name, KFREE_SKB) {
                 Ok((program, attachment)) => {
+                    let qdisc = wanted
+                        .qdisc
+                        .map(|id| attach_qdisc(&object, program_type, id));
                     return Ok(Self {
                         program,
                         attachment,
                         program_type,
+                        qdisc,
                         maps,
                     });
                 }
@@ -121,8 +134,8 @@ pub(super) fn possible_cpus() -> Result<u32> {
 }
 
 /// Forgets the others: they use maps that nobody made.
-fn keep_programs(object: &mut Object, wanted: &[(ProgramType, &str)]) {
-    let is_wanted = |name: &String| wanted.iter().any(|(_, wanted)| name == wanted);
+fn keep_programs(object: &mut Object, wanted: &[&str]) {
+    let is_wanted = |name: &String| wanted.iter().any(|wanted| name == wanted);
     let others = object.programs.iter().filter(|(name, _)| !is_wanted(name));
     let others: Vec<_> = others.map(|(_, program)| program.function_key()).collect();
     object.programs.retain(|name, _| is_wanted(name));
@@ -133,31 +146,13 @@ fn keep_programs(object: &mut Object, wanted: &[(ProgramType, &str)]) {
 fn complete(object: &mut Object, config: &Config) {
     let words = config.words();
     for function in object.functions.values_mut() {
-        let mut rest = &mut function.instructions[..];
-        // A load of 64 bits is two instructions with half of them each.
-        while let [load, upper, ..] = rest {
-            if load.code == LOAD_64 && load.src_reg() == 0 {
-                let value = u64::from(upper.imm as u32) << 32 | u64::from(load.imm as u32);
-                if let Some(word) = Config::placeheld(value) {
-                    (load.imm, upper.imm) = (words[word] as i32, 0);
-                }
+        let instructions = &mut function.instructions;
+        for at in 0..instructions.len() {
+            if let Some(word) = loaded_number(&instructions[at..]).and_then(Config::placeheld) {
+                (instructions[at].imm, instructions[at + 1].imm) = (words[word] as i32, 0);
             }
-            rest = &mut rest[1..];
         }
     }
-}
-
-/// Puts the filter's instructions in place of the body of the function that is there for it.
-fn put_filter(object: &mut Object, filter: &Compiled) -> Result<()> {
-    let mut functions = object.functions.values_mut();
-    let body = functions
-        .find(|function| function.name == object::FILTER)
-        .ok_or_else(|| {
-            let name = object::FILTER;
-            Error::invalid_data(format!("the eBPF object has no function `{name}`"))
-        })?;
-    body.instructions.clone_from(&filter.instructions);
-    Ok(())
 }
 
 /// Creates the maps that are wanted.
@@ -261,8 +256,37 @@ fn relocate(object: &mut Object, maps: &HashMap<String, MapData>) -> Result<()> 
         .map_err(bad_object)
 }
 
+/// Puts the filter into a program. To be called after relocation, which tells the programs of a section apart by where they end.
+fn put_filter(object: &mut Object, name: &str, filter: Option<&Compiled>) -> Result<()> {
+    let filter = filter.map(|filter| filter.instructions.as_slice());
+    let key = object
+        .programs
+        .get(name)
+        .map(|program| program.function_key());
+    match key.and_then(|key| object.functions.get_mut(&key)) {
+        Some(function) => splice(&mut function.instructions, filter),
+        // What is not there is told when it is to be attached.
+        None => Ok(()),
+    }
+}
+
+/// Loads the program on `qdisc:qdisc_drop` and attaches it: of the kind that the kernel took for the other.
+fn attach_qdisc(object: &Object, other: ProgramType, id: u32) -> Result<OwnedFd> {
+    let (ty, name) = match other {
+        ProgramType::TpBtf(_) => (ProgramType::TpBtf(id), object::QDISC_TP_BTF),
+        ProgramType::RawTracepoint => (other, object::QDISC_RAW_TP),
+    };
+    // The attachment holds the program.
+    attach(object, ty, name, QDISC_DROP).map(|(_, attachment)| attachment)
+}
+
 /// Loads one program and attaches it.
-fn attach(object: &Object, ty: ProgramType, name: &str) -> Result<(OwnedFd, OwnedFd)> {
+fn attach(
+    object: &Object,
+    ty: ProgramType,
+    name: &str,
+    (tracepoint, known_as): (&CStr, &str),
+) -> Result<(OwnedFd, OwnedFd)> {
     let function = object
         .programs
         .get(name)
@@ -296,12 +320,12 @@ fn attach(object: &Object, ty: ProgramType, name: &str) -> Result<(OwnedFd, Owne
     })?;
     let tracepoint = match ty {
         ProgramType::TpBtf(_) => None,
-        ProgramType::RawTracepoint => Some(TRACEPOINT),
+        ProgramType::RawTracepoint => Some(tracepoint),
     };
     let attachment = bpf::raw_tracepoint_open(program.as_fd(), tracepoint).map_err(|e| {
         Error::io(
             format!(
-                "cannot attach the eBPF program `{name}` to the tracepoint skb:kfree_skb \
+                "cannot attach the eBPF program `{name}` to the tracepoint {known_as} \
                  (needs CONFIG_BPF_EVENTS, CAP_PERFMON and BTF of this very kernel)"
             ),
             e,

@@ -14,7 +14,9 @@ mod load;
 mod object;
 mod packet;
 mod protocol;
+mod qdisc;
 mod source;
+mod splice;
 
 pub(crate) use count::EbpfCounts;
 pub(crate) use skbdrop_ebpf::{CountKey, by};

@@ -12,18 +12,17 @@ use aya_obj::generated::{
     BPF_ADD, BPF_AND, BPF_B, BPF_DIV, BPF_DW, BPF_H, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLT, BPF_JNE,
     BPF_JSET, BPF_LSH, BPF_MOD, BPF_MUL, BPF_OR, BPF_RSH, BPF_SUB, BPF_W, BPF_XOR, bpf_func_id,
 };
-use skbdrop_ebpf::view::{HEAD_LEN, layer};
+use skbdrop_ebpf::view::{HEAD_LEN, SCRATCH, layer};
 
 /// What a value comes to. It outlives calls of helpers.
 const RESULT: Reg = Reg(7);
-const STACK: Reg = Reg(10);
 const RETURNED: Reg = VALUE;
 /// Where the helper puts what it reads.
-const READ_AT: i16 = -8;
-/// Where the first left-hand value waits for its right-hand one; the next are below.
-const WAIT_AT: i16 = -16;
+const READ_AT: i16 = at!(scratch);
+/// Where the first left-hand value waits for its right-hand one; the next are behind.
+const WAIT_AT: i16 = READ_AT + 8;
 /// Left-hand values that wait at a time: the stack is small.
-const MAX_WAITING: i16 = 16;
+const MAX_WAITING: i16 = SCRATCH as i16 - 1;
 
 /// Code that goes to `yes` if the expression accepts the packet, else to `no`.
 pub(super) fn emit_program(
@@ -89,12 +88,12 @@ fn pair(
             "the arithmetic of the tcpdump expression is nested too deep for the kernel",
         ));
     }
-    let place = WAIT_AT - 8 * waiting;
-    code.store(STACK, place, RESULT);
+    let place = WAIT_AT + 8 * waiting;
+    code.store(VIEW, place, RESULT);
     value(code, right, waiting + 1, rejected)?;
     let other = Reg(2);
     code.set(other, Operand::Reg(RESULT));
-    code.load(BPF_DW, RESULT, STACK, place);
+    code.load(BPF_DW, RESULT, VIEW, place);
     Ok(Operand::Reg(other))
 }
 
@@ -224,12 +223,12 @@ fn load_behind(code: &mut Assembler, at: u32, size: u8, rejected: Label) {
 
 /// Reads from the kernel address in the third register, which is the helper's third argument.
 fn read(code: &mut Assembler, size: u8, rejected: Label) {
-    code.set(Reg(1), Operand::Reg(STACK));
+    code.set(Reg(1), Operand::Reg(VIEW));
     code.op64(BPF_ADD, Reg(1), Operand::Imm(READ_AT.into()));
     code.set(Reg(2), Operand::Imm(size.into()));
     code.call(bpf_func_id::BPF_FUNC_probe_read_kernel as u32);
     code.jump32(BPF_JNE, RETURNED, Operand::Imm(0), rejected);
-    code.load(width(size), RESULT, STACK, READ_AT);
+    code.load(width(size), RESULT, VIEW, READ_AT);
     to_host(code, size, RESULT);
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct EbpfSource {
     program: OwnedFd,
     /// Holds the program on the tracepoint; `None` once stopped.
     attachment: Option<OwnedFd>,
+    /// Holds the program on `qdisc:qdisc_drop`, where there is one; `None` once stopped.
+    qdisc: Option<OwnedFd>,
     program_type: ProgramType,
     limitations: Vec<Error>,
     /// What was told of each CPU's counter of losses.
@@ -50,7 +52,7 @@ impl EbpfSource {
     /// lockdown=confidentiality, it does so without their bytes and says so. What the plan says no to, and what is
     /// beyond the limits, is left out in the kernel.
     pub(crate) fn open(settings: &Settings, plan: Option<&Plan>) -> Result<Self> {
-        let wanted = Extent::of(settings);
+        let wanted = Extent::of(settings)?;
         let filter = plan.map(filter::compile).transpose()?;
         let filter = filter.as_ref();
         let refusal = match Self::with(settings, wanted, filter) {
@@ -90,18 +92,28 @@ impl EbpfSource {
                     (object::READER, None),
                     (object::CPUS, Some(cpus)),
                     (object::RATES, limits.per_second.map(|_| MAX_SITES as u32)),
+                    (object::QDISC_NOTE, None),
                 ],
                 filter,
+                qdisc: wanted.qdisc.map(|facts| facts.tracepoint_id),
             },
         )?;
+        let mut limitations = Vec::new();
+        let qdisc = loaded.qdisc.take().and_then(|attached| {
+            let lacking = "no queueing discipline of a drop: the kernel does not take the program that asks for it";
+            attached
+                .map_err(|e| limitations.push(Error::new(e.kind(), lacking).caused_by(e)))
+                .ok()
+        });
         let mut source = Self {
             wake: Wake::new(EbpfBell::new(&mut loaded)?, settings.max_latency)?,
             ring: loaded.ring(object::RECORDS)?,
             cpus: Cpus::new(&mut loaded)?,
             program: loaded.program,
             attachment: Some(loaded.attachment),
+            qdisc,
             program_type: loaded.program_type,
-            limitations: Vec::new(),
+            limitations,
             lost_seen: vec![0; cpus as usize],
             misses_seen: 0,
             untold: 0,
@@ -204,6 +216,7 @@ impl Source for EbpfSource {
 
     fn stop(&mut self) {
         if self.attachment.take().is_some() {
+            self.qdisc = None;
             // Other CPUs may be in the program still. The kernel's barrier over all CPUs waits for them; where it
             // has none, what they are writing comes out later, or not at all.
             let _ = rustix::thread::membarrier(rustix::thread::MembarrierCommand::Global);
@@ -220,6 +233,7 @@ impl fmt::Debug for EbpfSource {
         f.debug_struct("EbpfSource")
             .field("program_type", &self.program_type)
             .field("attached", &self.attachment.is_some())
+            .field("qdisc", &self.qdisc.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use super::{FORMAT, VERSION};
 use crate::{
     BackendKind, Endpoint, Layer, Metadata, Socket,
-    backend::record::{Reason, Record, SymbolText, Time, Trap},
+    backend::record::{QdiscTold, Reason, Record, SymbolText, Time, Trap},
 };
 use serde::Deserialize;
 use std::{net::IpAddr, time::SystemTime};
@@ -77,6 +77,7 @@ struct RawEvent {
     netns: Option<RawNetNs>,
     socket: Option<Socket>,
     metadata: Option<Metadata>,
+    qdisc: Option<RawQdisc>,
     stack: Vec<String>,
     cpu: Option<u32>,
     pid: Option<u32>,
@@ -114,6 +115,14 @@ struct RawPacket {
     layer: Option<Layer>,
     network_offset: Option<usize>,
     bytes: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawQdisc {
+    kind: String,
+    handle: u32,
+    parent: u32,
+    reason: RawReason,
 }
 
 #[derive(Debug, Deserialize)]
@@ -197,11 +206,7 @@ impl Event {
     pub(super) fn record(&self) -> Record<'_> {
         let raw = &self.raw;
         let mut record = Record::new(self.time);
-        record.reason = raw.reason.as_ref().map(|reason| Reason::Known {
-            raw: reason.raw,
-            name: reason.name.as_deref(),
-            subsystem: reason.subsystem.as_deref(),
-        });
+        record.reason = raw.reason.as_ref().map(RawReason::known);
         record.location = self.address;
         record.symbol = raw.location.symbol.as_deref().map(|name| {
             SymbolText::new(
@@ -232,6 +237,12 @@ impl Event {
         }
         record.socket = raw.socket;
         record.metadata = raw.metadata;
+        record.qdisc = raw.qdisc.as_ref().map(|qdisc| QdiscTold {
+            kind: qdisc.kind.as_bytes(),
+            handle: qdisc.handle,
+            parent: qdisc.parent,
+            reason: qdisc.reason.known(),
+        });
         record.stack.clone_from(&self.stack);
         record.cpu = raw.cpu;
         record.pid = raw.pid;
@@ -253,6 +264,16 @@ impl Event {
             .as_ref()
             .and_then(|name| all.into_iter().find(|kind| kind.name() == name));
         record
+    }
+}
+
+impl RawReason {
+    fn known(&self) -> Reason<'_> {
+        Reason::Known {
+            raw: self.raw,
+            name: self.name.as_deref(),
+            subsystem: self.subsystem.as_deref(),
+        }
     }
 }
 

@@ -13,7 +13,13 @@ pub(super) const RAW_TP: &str = "skbdrop_raw_tp";
 pub(super) const COUNT_TP_BTF: &str = "skbdrop_count_tp_btf";
 /// The program that counts, by a helper.
 pub(super) const COUNT_RAW_TP: &str = "skbdrop_count_raw_tp";
-/// Its counts.
+/// The program on `qdisc:qdisc_drop`, by direct loads.
+pub(super) const QDISC_TP_BTF: &str = "skbdrop_qdisc_tp_btf";
+/// The program on `qdisc:qdisc_drop`, by a helper.
+pub(super) const QDISC_RAW_TP: &str = "skbdrop_qdisc_raw_tp";
+/// What it told last on each CPU.
+pub(super) const QDISC_NOTE: &str = "QDISC_NOTE";
+/// The counts of those that count.
 pub(super) const COUNTS: &str = "COUNTS";
 /// The ring buffer.
 pub(super) const RECORDS: &str = "RECORDS";
@@ -21,8 +27,6 @@ pub(super) const RECORDS: &str = "RECORDS";
 pub(super) const BELL: &str = "BELL";
 /// The word in which the reader says whether it sleeps.
 pub(super) const READER: &str = "READER";
-/// The function that decides whether a drop is wanted.
-pub(super) const FILTER: &str = "skbdrop_filter";
 /// The drops of each reason and place in each second.
 pub(super) const RATES: &str = "RATES";
 /// What the programs count, by CPU.
