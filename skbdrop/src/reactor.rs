@@ -2,7 +2,7 @@
 
 use crate::{Error, Result, process::Maker};
 use std::{
-    mem,
+    mem::ManuallyDrop,
     os::fd::{BorrowedFd, OwnedFd},
     task::{Context, Poll},
 };
@@ -36,7 +36,7 @@ impl Drop for Readiness {
         if let Some((maker, reactor)) = self.0.take()
             && !maker.is_here()
         {
-            mem::forget(reactor);
+            let _kept = ManuallyDrop::new(reactor);
         }
     }
 }
