@@ -6,8 +6,8 @@ use skbdrop::{Monitor, Resolver};
 use skbdrop_benches::synthetic::Synthetic;
 
 /// Events that a monitor decodes at a time, and so the size of batch that needs but one allocation.
-const BATCH: usize = 256;
-const BATCHES: usize = 64;
+const BATCH: usize = 64;
+const BATCHES: usize = 256;
 /// Packets' bytes are cut from blocks of this size, each of which is one allocation, and one more for the count of
 /// who has a part of it.
 const BLOCK: usize = 64 * 1024;
