@@ -2,6 +2,9 @@
 
 use std::net::Ipv6Addr;
 
+/// How many words and symbols an expression may have.
+const MAX_TOKENS: usize = 4096;
+
 /// A word, and where in the text it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
@@ -39,6 +42,12 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, (usize, String)> {
         let start = text.len() - trimmed.len();
         if trimmed.is_empty() {
             return Ok(tokens);
+        }
+        if tokens.len() == MAX_TOKENS {
+            let what = format!(
+                "it has more than {MAX_TOKENS} words and symbols (make several filters of it)"
+            );
+            return Err((start, what));
         }
         let (kind, len) = token(trimmed).map_err(|what| (start, what))?;
         at = start + len;
