@@ -856,10 +856,26 @@ mod tests {
             "ip or ".repeat(2000) + "ip",
             format!("port ({}1)", "1 or ".repeat(2000)),
             "(ip and udp) or ".repeat(600) + "ip",
+            format!(
+                "{}{}",
+                "(".repeat(32),
+                sum(255).replace(" =", &format!("{} =", ")".repeat(32)))
+            ),
+            format!("{}len{} = 1", "ip[".repeat(32), "]".repeat(32)),
+            format!(
+                "{} = 1",
+                (0..32).fold("len".to_owned(), |at, _| format!(
+                    "ip[{at}{}]",
+                    "+len".repeat(6)
+                ))
+            ),
             // A group counts for itself, wherever it stands.
             format!("({}) and ({})", changes(120), changes(120)),
         ] {
             assert_eq!(refusal(&taken), None);
+            // Everything else that is done with a filter, the kernel's code included.
+            #[cfg(feature = "replay")]
+            crate::fuzz::filter(taken.as_bytes());
         }
         for (refused, part) in [
             (changes(130), "nested deeper than 256"),
