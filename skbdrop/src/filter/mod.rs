@@ -230,8 +230,13 @@ impl Filter {
     /// Understood is what the manual page pcap-filter(7) has of: `host`, `net`, `port`, `portrange`, `proto`, with `src`,
     /// `dst` and their combinations; `ether`, `ip`, `ip6`, `arp`, `rarp`, `tcp`, `udp`, `sctp`, `icmp`, `icmp6`, `igmp`, `igrp`,
     /// `pim`, `ah`, `esp`, `vrrp`, `carp`; `vlan`, `broadcast`, `multicast`, `less`, `greater`; comparisons of `len` and of `proto[at:size]` with
-    /// the arithmetic of that page and its names for TCP flags and ICMP types. Hosts, networks and ports are numbers, not names: nothing
-    /// is looked up. As there, and unlike in a filter's own text, `and` and `or` bind equally and from left to right.
+    /// the arithmetic of that page and its names for TCP flags and types of ICMP and ICMPv6. Hosts, networks and ports are numbers, not
+    /// names: nothing is looked up. MAC addresses are `02:00:00:00:00:01`, the same with `-` or `.`, `0200.0000.0001` or
+    /// `020000000001`. As there, and unlike in a filter's own text, `and` and `or` bind equally and from left to right. As in libpcap,
+    /// and unlike in C, `%` and `^` have all that follows on their right: `ip[8] % 4 + 1` is `ip[8] % (4 + 1)`.
+    ///
+    /// An expression has at most 4096 words and symbols, 32 parentheses or brackets inside each other, and 256 changes
+    /// between `and` and `or`, or operators, that nest what is before them.
     ///
     /// # Errors
     ///

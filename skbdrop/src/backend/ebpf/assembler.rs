@@ -6,6 +6,11 @@ use aya_obj::generated::{
     BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_STX, BPF_TO_BE, BPF_X, bpf_insn,
 };
 
+/// How far a jump can go.
+const MAX_JUMP: usize = i16::MAX as usize;
+/// No more is written than this: it is too large even though [`Assembler::finish`] leaves some out, which is less than half.
+const MAX_WRITTEN: usize = 2 * (MAX_JUMP + 1);
+
 /// A place in the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Label(usize);
@@ -26,6 +31,8 @@ pub(super) enum Operand {
 pub(super) struct Assembler {
     items: Vec<Item>,
     labels: usize,
+    /// Instructions among the items, and those that were not written any more.
+    instructions: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,17 +95,14 @@ impl Assembler {
     }
 
     pub(super) fn jump(&mut self, to: Label) {
-        self.items.push(Item::Jump(
-            instruction(BPF_JMP | BPF_JA, Reg(0), Reg(0), 0, 0),
-            to,
-        ));
+        let code = BPF_JMP | BPF_JA;
+        self.write(Item::Jump(instruction(code, Reg(0), Reg(0), 0, 0), to));
     }
 
     /// Jumps if the comparison of 64 bits holds.
     pub(super) fn jump64(&mut self, comparison: u32, left: Reg, right: Reg, to: Label) {
         let code = BPF_JMP | comparison | BPF_X;
-        self.items
-            .push(Item::Jump(instruction(code, left, right, 0, 0), to));
+        self.write(Item::Jump(instruction(code, left, right, 0, 0), to));
     }
 
     /// Jumps if the comparison of the lower 32 bits holds.
@@ -108,7 +112,7 @@ impl Assembler {
             Operand::Reg(right) => instruction(code | BPF_X, left, right, 0, 0),
             Operand::Imm(right) => instruction(code | BPF_K, left, Reg(0), 0, right),
         };
-        self.items.push(Item::Jump(jump, to));
+        self.write(Item::Jump(jump, to));
     }
 
     /// The instructions. What is never reached is left out, as the kernel refuses it.
@@ -117,6 +121,9 @@ impl Assembler {
     ///
     /// A jump is farther than an instruction can say.
     pub(super) fn finish(self) -> Result<Vec<bpf_insn>> {
+        if self.instructions > MAX_WRITTEN {
+            return Err(too_large(MAX_WRITTEN));
+        }
         let reached = self.reached();
         let kept: Vec<Item> = self
             .items
@@ -177,7 +184,8 @@ impl Assembler {
         let mut reached = vec![false; self.items.len()];
         let mut starts = vec![0];
         while let Some(start) = starts.pop() {
-            for (item, reached) in self.items.iter().zip(&mut reached).skip(start) {
+            // Slices, as to skip what is before one by one would take the square of the time.
+            for (item, reached) in self.items[start..].iter().zip(&mut reached[start..]) {
                 if std::mem::replace(reached, true) {
                     break;
                 }
@@ -204,8 +212,14 @@ impl Assembler {
     }
 
     fn push(&mut self, code: u32, dst: Reg, src: Reg, offset: i16, imm: i32) {
-        self.items
-            .push(Item::Instruction(instruction(code, dst, src, offset, imm)));
+        self.write(Item::Instruction(instruction(code, dst, src, offset, imm)));
+    }
+
+    fn write(&mut self, item: Item) {
+        self.instructions += 1;
+        if self.instructions <= MAX_WRITTEN {
+            self.items.push(item);
+        }
     }
 }
 
@@ -221,9 +235,14 @@ pub(super) fn jump(from: usize, to: usize) -> Result<bpf_insn> {
 
 /// What a jump says of how far it goes: it counts from the next instruction.
 fn offset(from: usize, to: usize) -> Result<i16> {
-    i16::try_from(to as i64 - from as i64 - 1).map_err(|_| {
-        Error::not_supported("the filter is too large for the kernel (take fewer terms)")
-    })
+    i16::try_from(to as i64 - from as i64 - 1).map_err(|_| too_large(to.abs_diff(from)))
+}
+
+fn too_large(instructions: usize) -> Error {
+    Error::not_supported(format!(
+        "the filter is too large for the kernel: {instructions} instructions or more, where the kernel's jumps reach \
+         {MAX_JUMP} (take fewer terms)"
+    ))
 }
 
 fn instruction(code: u32, dst: Reg, src: Reg, off: i16, imm: i32) -> bpf_insn {
@@ -265,6 +284,37 @@ mod tests {
             code.set(Reg(0), Operand::Imm(1));
         }
         code.place(end);
-        assert!(code.finish().is_err());
+        let error = code.finish().expect_err("too far").to_string();
+        assert!(error.contains("40001 instructions or more"), "{error}");
+        assert!(error.contains("32767"), "{error}");
+    }
+
+    /// Many jumps to places far in the code, and more than is ever written: neither takes long or grows.
+    #[test]
+    fn what_is_far_too_large_is_refused_soon() {
+        let mut code = Assembler::default();
+        let end = code.label();
+        for _ in 0..1_000_000 {
+            code.jump32(0x10, Reg(1), Operand::Imm(7), end);
+        }
+        assert_eq!(code.items.len(), MAX_WRITTEN);
+        code.place(end);
+        let error = code.finish().expect_err("too large").to_string();
+        assert!(error.contains("65536 instructions or more"), "{error}");
+    }
+
+    /// Every jump goes to a place of its own, which another path has reached already.
+    #[test]
+    fn many_jumps_do_not_take_the_square_of_the_time() {
+        let mut code = Assembler::default();
+        for _ in 0..MAX_WRITTEN {
+            let next = code.label();
+            code.jump32(0x10, Reg(1), Operand::Imm(7), next);
+            code.place(next);
+        }
+        let began = std::time::Instant::now();
+        assert_eq!(code.finish().expect("short jumps").len(), MAX_WRITTEN);
+        let took = began.elapsed();
+        assert!(took.as_secs() < 5, "{took:?}");
     }
 }

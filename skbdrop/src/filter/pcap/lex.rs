@@ -2,6 +2,9 @@
 
 use std::net::Ipv6Addr;
 
+/// How many words and symbols an expression may have.
+const MAX_TOKENS: usize = 4096;
+
 /// A word, and where in the text it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
@@ -40,6 +43,12 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, (usize, String)> {
         if trimmed.is_empty() {
             return Ok(tokens);
         }
+        if tokens.len() == MAX_TOKENS {
+            let what = format!(
+                "it has more than {MAX_TOKENS} words and symbols (make several filters of it)"
+            );
+            return Err((start, what));
+        }
         let (kind, len) = token(trimmed).map_err(|what| (start, what))?;
         at = start + len;
         tokens.push(Token {
@@ -66,6 +75,11 @@ fn token(text: &str) -> Result<(Kind, usize), String> {
             Ok(address) => Ok((Kind::V6(address), colons)),
             Err(_) => Err(format!("`{text}` is no address")),
         };
+    }
+    let len = run(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let whole = text[..len].trim_end_matches(['-', '_']);
+    if let Some(mac) = mac(whole) {
+        return Ok((Kind::Mac(mac), whole.len()));
     }
     let first = text.as_bytes()[0];
     if first.is_ascii_digit() {
@@ -126,14 +140,43 @@ fn dotted(text: &str) -> Option<Kind> {
     (bits >= 16).then(|| Kind::V4(value << (32 - u32::from(bits)), bits))
 }
 
+/// Six bytes with `:`, `-` or `.` between, three times two with `.` between, or twelve digits.
 fn mac(text: &str) -> Option<[u8; 6]> {
     let mut mac = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut mac {
-        let part = parts.next().filter(|part| matches!(part.len(), 1 | 2))?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
+    let two = |text: &str, bytes: &mut [u8]| {
+        let number = u16::from_str_radix(text, 16).ok()?;
+        bytes.copy_from_slice(&number.to_be_bytes());
+        Some(())
+    };
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_hexdigit() || b":-.".contains(&byte))
+    {
+        return None;
     }
-    parts.next().is_none().then_some(mac)
+    if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        for (at, bytes) in mac.chunks_exact_mut(2).enumerate() {
+            two(&text[4 * at..4 * at + 4], bytes)?;
+        }
+        return Some(mac);
+    }
+    let separator = text.chars().find(|byte| !byte.is_ascii_hexdigit())?;
+    let parts: Vec<&str> = text.split(separator).collect();
+    match parts.len() {
+        6 => {
+            for (part, byte) in parts.iter().zip(&mut mac) {
+                let part = Some(part).filter(|part| matches!(part.len(), 1 | 2))?;
+                *byte = u8::from_str_radix(part, 16).ok()?;
+            }
+        }
+        3 if separator == '.' => {
+            for (part, bytes) in parts.iter().zip(mac.chunks_exact_mut(2)) {
+                two(Some(part).filter(|part| part.len() == 4)?, bytes)?;
+            }
+        }
+        _ => return None,
+    }
+    Some(mac)
 }
 
 #[cfg(test)]
@@ -159,6 +202,31 @@ mod tests {
         assert_eq!(kinds("::1"), [Kind::V6(Ipv6Addr::LOCALHOST)]);
         assert_eq!(kinds("fe80::1/64").len(), 3);
         assert_eq!(kinds("2:0:0:0:0:a1"), [Kind::Mac([2, 0, 0, 0, 0, 0xa1])]);
+        for mac in [
+            "0a:0b:c:d:0e:f1",
+            "0a-0b-c-d-0e-f1",
+            "0a.0b.c.d.0e.f1",
+            "0a0b.0c0d.0ef1",
+            "0a0b0c0d0ef1",
+            "0A0B0C0D0EF1",
+        ] {
+            assert_eq!(kinds(mac), [Kind::Mac([0xa, 0xb, 0xc, 0xd, 0xe, 0xf1])]);
+        }
+        let digits = [1, 2, 3, 4, 5, 6];
+        assert_eq!(kinds("010203040506"), [Kind::Mac(digits)]);
+        assert_eq!(
+            kinds("1.2.3.4.5.6-"),
+            [Kind::Mac(digits), Kind::Symbol("-")]
+        );
+        for word in [
+            "aabb-ccdd-eeff",
+            "aa-bb-cc-dd-ee-ff-00",
+            "aa-bb.cc-dd-ee-ff",
+            "decade",
+            "aabbccddeef",
+        ] {
+            assert_eq!(kinds(word), [Kind::Word(word.to_owned())]);
+        }
         assert_eq!(
             kinds("tcp[0:2]&tcp-syn!=0"),
             [
@@ -177,6 +245,9 @@ mod tests {
         assert_eq!(kinds("\\tcp"), [Kind::Escaped("tcp".to_owned())]);
         for bad in [
             "1.2.3.4.5",
+            "1.2.3.4.5.678",
+            "1.2.3.4.5.6.7",
+            "102.304.506",
             "256.1",
             "1:2:3:4",
             "08",

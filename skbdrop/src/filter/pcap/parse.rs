@@ -7,8 +7,10 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// How deep parentheses, brackets and `not` may be nested.
+/// How deep parentheses, brackets, `not`, and what `%` and `^` take to their right may be nested.
 const MAX_DEPTH: usize = 32;
+/// How deep the result may be nested, in tests and in values each: all that is done with it descends on the stack.
+const MAX_BUILT: usize = 256;
 
 /// Protocols by their keywords.
 const PROTOCOLS: [(&str, Protocol); 19] = [
@@ -60,7 +62,7 @@ const FIRST_ETHERTYPE: u32 = 0x0600;
 const APPLETALK: [u32; 2] = [0x809b, 0x80f3];
 
 /// Numbers by name.
-const NUMBERS: [(&str, u32); 35] = [
+const NUMBERS: [(&str, u32); 57] = [
     ("tcpflags", 13),
     ("tcp-fin", 0x01),
     ("tcp-syn", 0x02),
@@ -95,17 +97,42 @@ const NUMBERS: [(&str, u32); 35] = [
     ("icmp6-parameterproblem", 4),
     ("icmp6-echo", 128),
     ("icmp6-echoreply", 129),
+    ("icmp6-multicastlistenerquery", 130),
+    ("icmp6-multicastlistenerreportv1", 131),
+    ("icmp6-multicastlistenerdone", 132),
+    ("icmp6-routersolicit", 133),
+    ("icmp6-routeradvert", 134),
     ("icmp6-neighborsolicit", 135),
+    ("icmp6-neighboradvert", 136),
+    ("icmp6-redirect", 137),
+    ("icmp6-routerrenum", 138),
+    ("icmp6-nodeinformationquery", 139),
+    ("icmp6-nodeinformationresponse", 140),
+    ("icmp6-ineighbordiscoverysolicit", 141),
+    ("icmp6-ineighbordiscoveryadvert", 142),
+    ("icmp6-multicastlistenerreportv2", 143),
+    ("icmp6-homeagentdiscoveryrequest", 144),
+    ("icmp6-homeagentdiscoveryreply", 145),
+    ("icmp6-mobileprefixsolicit", 146),
+    ("icmp6-mobileprefixadvert", 147),
+    ("icmp6-certpathsolicit", 148),
+    ("icmp6-certpathadvert", 149),
+    ("icmp6-multicastrouteradvert", 151),
+    ("icmp6-multicastroutersolicit", 152),
+    ("icmp6-multicastrouterterm", 153),
 ];
 
 /// Operators, those that bind least first.
 const OPERATORS: [&[(&str, Op)]; 5] = [
-    &[("|", Op::Or), ("^", Op::Xor)],
+    &[("|", Op::Or)],
     &[("&", Op::And)],
     &[("<<", Op::Left), (">>", Op::Right)],
     &[("+", Op::Add), ("-", Op::Sub)],
-    &[("*", Op::Mul), ("/", Op::Div), ("%", Op::Mod)],
+    &[("*", Op::Mul), ("/", Op::Div)],
 ];
+/// These bind closest to what is before them, and have all that follows on their right: in libpcap's grammar they
+/// have no precedence.
+const GREEDY: [(&str, Op); 2] = [("%", Op::Mod), ("^", Op::Xor)];
 
 /// Comparisons: what is compared, and whether it is then turned around.
 const RELATIONS: [(&str, Relation, bool); 7] = [
@@ -160,6 +187,13 @@ struct Words {
     kind: What,
 }
 
+/// What joins two terms.
+#[derive(Clone, Copy, Debug)]
+enum Link {
+    And,
+    Or,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Host,
@@ -186,14 +220,45 @@ impl Parser<'_> {
     fn expression(&mut self) -> Parsed<Test> {
         let mut test = self.term()?;
         loop {
-            if self.take_any(&["and", "&&"]) {
-                test = test.and(self.later_term()?);
-            } else if self.take_any(&["or", "||"]) {
-                test = test.or(self.later_term()?);
-            } else {
+            let Some(link) = self.take_link() else {
                 return Ok(test);
-            }
+            };
+            let at = self.at - 1;
+            let other = self.later_term()?;
+            test = self.linked(test, link, other, at)?;
         }
+    }
+
+    fn take_link(&mut self) -> Option<Link> {
+        if self.take_any(&["and", "&&"]) {
+            Some(Link::And)
+        } else if self.take_any(&["or", "||"]) {
+            Some(Link::Or)
+        } else {
+            None
+        }
+    }
+
+    /// Two tests as one, by the word at `at`. A chain of the same word is flat, and each change of word nests.
+    fn linked(&self, test: Test, link: Link, other: Test, at: usize) -> Parsed<Test> {
+        let flat = matches!(
+            (link, &test),
+            (Link::And, Test::All(_)) | (Link::Or, Test::Any(_))
+        );
+        let before = if flat { 0 } else { depth(&test) };
+        if before.max(depth(&other)) >= MAX_BUILT {
+            return Err(self.wrong_at(
+                at,
+                &format!(
+                    "nested deeper than {MAX_BUILT}, as each change between `and` and `or` nests all before it \
+                     (put what belongs together in parentheses)"
+                ),
+            ));
+        }
+        Ok(match link {
+            Link::And => test.and(other),
+            Link::Or => test.or(other),
+        })
     }
 
     /// A term, or an address, a port or a number for which the words of the one before are meant.
@@ -304,10 +369,10 @@ impl Parser<'_> {
         self.deeper(|parser| {
             let mut test = parser.values(words)?;
             loop {
-                if parser.take_any(&["and", "&&"]) {
-                    test = test.and(parser.values(words)?);
-                } else if parser.take_any(&["or", "||"]) {
-                    test = test.or(parser.values(words)?);
+                if let Some(link) = parser.take_link() {
+                    let at = parser.at - 1;
+                    let other = parser.values(words)?;
+                    test = parser.linked(test, link, other, at)?;
                 } else if parser.take(")") {
                     return Ok(test);
                 } else {
@@ -560,27 +625,52 @@ impl Parser<'_> {
         Some((relation, reversed))
     }
 
-    /// Values with operators between that bind at least as close as those of `level`.
-    fn arithmetic(&mut self, level: usize) -> Parsed<Arithmetic> {
-        let Some(operators) = OPERATORS.get(level) else {
-            return self.operand();
-        };
-        let mut left = self.arithmetic(level + 1)?;
-        loop {
-            let operator = operators.iter().find(|(symbol, _)| self.take(symbol));
-            let Some((_, operator)) = operator else {
-                return Ok(left);
+    /// Values with operators between that bind at least as close as `least`.
+    fn arithmetic(&mut self, least: usize) -> Parsed<Arithmetic> {
+        let mut left = self.operand()?;
+        while let Some((operator, right)) = self.operator(least) {
+            let at = self.at;
+            self.at += 1;
+            let right = match right {
+                Some(right) => self.arithmetic(right)?,
+                None => self.deeper(|parser| parser.arithmetic(0))?,
             };
-            let right = self.arithmetic(level + 1)?;
+            let left_depth = left.value.depth();
+            if left_depth.max(right.value.depth()) >= MAX_BUILT {
+                return Err(self.wrong_at(
+                    at,
+                    &format!(
+                        "nested deeper than {MAX_BUILT}, as each operator nests what is before it (take fewer of them)"
+                    ),
+                ));
+            }
             left = left
-                .combine(*operator, right)
+                .combine(operator, right)
                 .ok_or_else(|| self.wrong_before("a division by 0"))?;
         }
+        Ok(left)
+    }
+
+    /// The operator that comes, if it binds at least as close as `least`, and how close those to its right must bind;
+    /// `None` if all that follows is its right side.
+    fn operator(&self, least: usize) -> Option<(Op, Option<usize>)> {
+        let Some(Kind::Symbol(symbol)) = self.kind() else {
+            return None;
+        };
+        if let Some(operator) = named(&GREEDY, symbol) {
+            return Some((operator, None));
+        }
+        let binding = |(closeness, operators): (usize, &&[(&str, Op)])| {
+            named(operators, symbol).map(|operator| (operator, closeness))
+        };
+        let (operator, closeness) = OPERATORS.iter().enumerate().find_map(binding)?;
+        (closeness >= least).then_some((operator, Some(closeness + 1)))
     }
 
     fn operand(&mut self) -> Parsed<Arithmetic> {
         if self.take("-") {
-            let operand = self.deeper(Self::operand)?;
+            // Only `%` and `^` come before the sign.
+            let operand = self.deeper(|parser| parser.arithmetic(OPERATORS.len()))?;
             let zero = Arithmetic {
                 value: Value::Const(0),
                 check: operand.check.clone(),
@@ -686,9 +776,23 @@ impl Parser<'_> {
 
     /// Wrong at the word that was read last.
     fn wrong_before(&self, what: &str) -> Wrong {
-        let at = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
-        (at.map_or(0, |token| token.start), what.to_owned())
+        self.wrong_at(self.at.saturating_sub(1), what)
     }
+
+    fn wrong_at(&self, at: usize, what: &str) -> Wrong {
+        let start = self.tokens.get(at).map_or(0, |token| token.start);
+        (start, what.to_owned())
+    }
+}
+
+/// How many tests are inside each other, the innermost among them.
+fn depth(test: &Test) -> usize {
+    let inner = match test {
+        Test::Always(_) | Test::Test(_) => 0,
+        Test::Not(inner) => depth(inner),
+        Test::All(inner) | Test::Any(inner) => inner.iter().map(depth).max().unwrap_or(0),
+    };
+    inner + 1
 }
 
 fn named<T: Copy>(names: &[(&str, T)], name: &str) -> Option<T> {
@@ -703,5 +807,117 @@ fn significant(number: u32) -> u32 {
     match number {
         0 => 32,
         _ => 32 - number.leading_zeros() / 8 * 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Layer, filter::pcap::Packet};
+
+    /// What is taken must also be walked, and dropped, on the stack of a thread.
+    fn refusal(text: &str) -> Option<String> {
+        match program(text) {
+            Ok(program) => {
+                for layer in [Layer::Ethernet, Layer::Network] {
+                    program.accepts(Packet {
+                        bytes: &[0x45; 64],
+                        layer,
+                        protocol: Some(0x0800),
+                        length: 64,
+                    });
+                }
+                assert!(!format!("{program:?}").is_empty());
+                None
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::InvalidInput);
+                Some(error.to_string())
+            }
+        }
+    }
+
+    #[test]
+    fn nesting_is_limited_however_it_comes_about() {
+        let changes = |pairs: usize| "ip and ip or ".repeat(pairs) + "ip";
+        let values = |pairs: usize| format!("port ({}1)", "1 and 2 or ".repeat(pairs));
+        let sum = |more: usize| format!("len{} = 1", "+len".repeat(more));
+        let powers = |more: usize| format!("len{} = 1", "^len".repeat(more));
+        let remainders = |more: usize| format!("len{} = 1", "%len".repeat(more));
+        for taken in [
+            changes(126),
+            values(120),
+            sum(255),
+            powers(32),
+            remainders(32),
+            format!("{}tcp{}", "(".repeat(32), ")".repeat(32)),
+            format!("len{} = 1", "+1".repeat(255)),
+            format!("1{} = 1", "+1".repeat(2000)),
+            "ip or ".repeat(2000) + "ip",
+            format!("port ({}1)", "1 or ".repeat(2000)),
+            "(ip and udp) or ".repeat(600) + "ip",
+            format!(
+                "{}{}",
+                "(".repeat(32),
+                sum(255).replace(" =", &format!("{} =", ")".repeat(32)))
+            ),
+            format!("{}len{} = 1", "ip[".repeat(32), "]".repeat(32)),
+            format!(
+                "{} = 1",
+                (0..32).fold("len".to_owned(), |at, _| format!(
+                    "ip[{at}{}]",
+                    "+len".repeat(6)
+                ))
+            ),
+            // A group counts for itself, wherever it stands.
+            format!("({}) and ({})", changes(120), changes(120)),
+        ] {
+            assert_eq!(refusal(&taken), None);
+            // Everything else that is done with a filter, the kernel's code included.
+            #[cfg(feature = "replay")]
+            crate::fuzz::filter(taken.as_bytes());
+        }
+        for (refused, part) in [
+            (changes(130), "nested deeper than 256"),
+            (changes(130), "in parentheses"),
+            (values(130), "nested deeper than 256"),
+            (sum(256), "nested deeper than 256"),
+            (sum(256), "take fewer"),
+            (powers(33), "nested deeper than 32"),
+            (remainders(33), "nested deeper than 32"),
+            (powers(2000), "nested deeper than 32"),
+            (format!("({}", sum(2000)), "nested deeper than 256"),
+            (changes(5000), "more than 4096 words and symbols"),
+            (sum(100_000), "more than 4096 words and symbols"),
+            ("(".repeat(4000), "nested deeper than 32"),
+        ] {
+            let error = refusal(&refused).expect(part);
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    /// In libpcap's grammar these two operators have no precedence, so that its parser always reads on.
+    #[test]
+    fn remainder_and_exclusive_or_have_all_that_follows() {
+        for (text, meant) in [
+            ("len/4%7=2", "len/(4%7)=2"),
+            ("len%4*7=2", "len%(4*7)=2"),
+            ("len&3^1=2", "len&(3^1)=2"),
+            ("len^3&1=2", "len^(3&1)=2"),
+            ("len*2^3+len=2", "len*(2^(3+len))=2"),
+            ("len*2+len^3 - len=2", "(len*2)+(len^(3 - len))=2"),
+            ("len%len%len=2", "len%(len%len)=2"),
+            ("(-len^3+len)=2", "(-(len^(3+len)))=2"),
+            ("(-len+3)=2", "((-len)+3)=2"),
+            ("len - len - len=2", "(len - len) - len=2"),
+            (
+                "len|len&len<<len+len*len=2",
+                "len|(len&(len<<(len+(len*len))))=2",
+            ),
+        ] {
+            let (text, meant) = (program(text).expect(text), program(meant).expect(meant));
+            assert_eq!(text.ethernet, meant.ethernet);
+            assert_eq!(text.network, meant.network);
+        }
     }
 }

@@ -99,6 +99,16 @@ impl Compare {
 }
 
 impl Value {
+    /// How many values are inside each other.
+    pub(super) fn depth(&self) -> usize {
+        let inner = match self {
+            Self::Const(_) | Self::Length | Self::Protocol => 0,
+            Self::Load { base, .. } => base.as_ref().map_or(0, |base| base.depth()),
+            Self::Op(_, left, right) => left.depth().max(right.depth()),
+        };
+        inner + 1
+    }
+
     fn of(&self, packet: &Packet<'_>) -> Result<u32, Rejected> {
         match self {
             Self::Const(value) => Ok(*value),
