@@ -1,6 +1,6 @@
 //! eBPF instructions with labels for their jumps.
 
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 use aya_obj::generated::{
     BPF_ALU, BPF_ALU64, BPF_CALL, BPF_DW, BPF_END, BPF_IMM, BPF_JA, BPF_JMP, BPF_JMP32, BPF_K,
     BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_STX, BPF_TO_BE, BPF_X, bpf_insn,
@@ -238,11 +238,15 @@ fn offset(from: usize, to: usize) -> Result<i16> {
     i16::try_from(to as i64 - from as i64 - 1).map_err(|_| too_large(to.abs_diff(from)))
 }
 
+/// Wrong input, so that no other backend is taken in place of this one, on which the filter may hold for nothing.
 fn too_large(instructions: usize) -> Error {
-    Error::not_supported(format!(
-        "the filter is too large for the kernel: {instructions} instructions or more, where the kernel's jumps reach \
-         {MAX_JUMP} (take fewer terms)"
-    ))
+    Error::new(
+        ErrorKind::InvalidInput,
+        format!(
+            "the filter is too large for the kernel: {instructions} instructions or more, where the kernel's jumps reach \
+             {MAX_JUMP} (take fewer terms)"
+        ),
+    )
 }
 
 fn instruction(code: u32, dst: Reg, src: Reg, off: i16, imm: i32) -> bpf_insn {
