@@ -310,13 +310,18 @@ fn attach(
                 e,
             );
         }
+        // Nothing that the verifier has a say in.
+        if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) {
+            return Error::io(format!("cannot load the eBPF program `{name}`"), e);
+        }
+        // Once more for its log alone: that it has no room for all of it is an error of its own.
         let mut log = vec![0; LOG_LEN];
-        let again = load(&mut log).err().unwrap_or(e);
+        let _ = load(&mut log);
         let reasons = verifier_reasons(&log);
         Error::not_supported(format!(
             "the kernel refused the eBPF program `{name}`{reasons}"
         ))
-        .caused_by(again)
+        .caused_by(e)
     })?;
     let tracepoint = match ty {
         ProgramType::TpBtf(_) => None,
