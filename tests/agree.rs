@@ -171,6 +171,14 @@ fn to_print(event: &DropEvent) -> Lines {
 #[test]
 #[ignore = "needs drop_monitor, dropwatch and root: cargo xtask kernels"]
 fn dropwatch_prints_the_same_drops() {
+    /// dropwatch has a small receive buffer, which a slow machine overruns.
+    const TIMES: usize = 5;
+    let compared = (0..TIMES).any(|_| dropwatch_compared());
+    assert!(compared, "dropwatch lost drops {TIMES} times");
+}
+
+/// Whether it could be: not if dropwatch itself lost drops.
+fn dropwatch_compared() -> bool {
     let lab = Lab::new();
     drop_monitor::reset();
     let dropwatch = Dropwatch::start(&[]);
@@ -187,6 +195,9 @@ fn dropwatch_prints_the_same_drops() {
     drop_monitor::wait_until_read();
     let text = dropwatch.stop();
     drop_monitor::reset();
+    if text.contains("No buffer space available") {
+        return false;
+    }
 
     // The day may have changed meanwhile.
     let since = |time_of_day: Duration| {
@@ -244,6 +255,7 @@ fn dropwatch_prints_the_same_drops() {
         "{} drops told as dropwatch prints them, {with_reason} with a reason",
         theirs.len()
     );
+    true
 }
 
 /// In nanoseconds.

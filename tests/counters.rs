@@ -67,12 +67,20 @@ fn counts_are_exact_on_two_cpus() {
     let counts = counters.snapshot().unwrap();
     assert_eq!(counts.overflow.drops, 0);
     let generated = (flood_size() / 2) as u64;
+    // On a slow machine the loopback's backlog overflows, before the packet is in a namespace.
+    let on_the_way: u64 = counts
+        .kinds
+        .iter()
+        .filter(|kind| kind.netns.is_none())
+        .map(|kind| kind.tally.drops)
+        .sum();
+    let elsewhere = counts.missed + on_the_way;
     for (inode, delta) in inodes.into_iter().zip(deltas) {
         let (drops, bytes) = flood_of(&counts, inode);
         assert_eq!((drops, bytes), delta, "the deltas' sum is the snapshot");
-        assert!(drops + counts.missed >= generated, "{drops}: {counts:?}");
+        assert!(drops + elsewhere >= generated, "{drops}: {counts:?}");
         assert!(drops <= generated, "{drops} of {generated}");
-        if counts.missed == 0 {
+        if elsewhere == 0 {
             assert_eq!(drops, generated);
         }
         // 32 bytes, and the header of UDP: the kernel had taken off what comes before.
