@@ -20,7 +20,7 @@ use std::{
 };
 use support::{
     collect,
-    drops::{CLOSED, Lab},
+    drops::{CLOSED, Lab, flood},
     frames,
     netns::NetNs,
     run,
@@ -183,10 +183,7 @@ fn the_namespace_has_its_cookie_and_its_name() {
     while let Some(left) = later.checked_duration_since(Instant::now()) {
         monitor.next_timeout(left).unwrap();
     }
-    netns.run(|| {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.send_to(b"?", ("127.0.0.1", CLOSED)).unwrap();
-    });
+    netns.run(|| flood(1));
     let event = collect(&mut monitor, 1, is_here).remove(0);
     assert_eq!(event.netns.unwrap().name, None);
 }
@@ -389,10 +386,7 @@ fn the_call_stack_begins_at_the_place_of_the_drop() {
         .stacks(true)
         .build()
         .unwrap();
-    netns.run(|| {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.send_to(b"?", ("127.0.0.1", CLOSED)).unwrap();
-    });
+    netns.run(|| flood(1));
     let event = collect(&mut monitor, 1, |event| {
         support::is_flood(event, netns.inode)
     })
@@ -410,10 +404,7 @@ fn the_call_stack_begins_at_the_place_of_the_drop() {
     }
     // And without being asked for there is none.
     let mut monitor = ebpf();
-    netns.run(|| {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.send_to(b"?", ("127.0.0.1", CLOSED)).unwrap();
-    });
+    netns.run(|| flood(1));
     let events = collect(&mut monitor, 1, |event| {
         support::is_flood(event, netns.inode)
     });
@@ -434,10 +425,7 @@ fn the_source_lines_of_the_call_stack() {
     let netns = NetNs::new();
     let builder = Monitor::builder().backend(Backend::Ebpf).stacks(true);
     let mut monitor = builder.build().unwrap();
-    netns.run(|| {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.send_to(b"?", ("127.0.0.1", CLOSED)).unwrap();
-    });
+    netns.run(|| flood(1));
     let event = collect(&mut monitor, 1, |event| {
         support::is_flood(event, netns.inode)
     })

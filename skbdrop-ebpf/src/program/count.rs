@@ -3,13 +3,12 @@
 use crate::program::{
     CPUS, config, filter,
     interface::interface,
-    memory::{Memory, argument},
+    memory::{Memory, add, argument},
     skb::{self, load, reason},
 };
 use aya_ebpf::{
     bindings::BPF_NOEXIST, helpers::bpf_get_smp_processor_id, macros::map, maps::PerCpuHashMap,
 };
-use core::arch::asm;
 use skbdrop_ebpf::{CountKey, Interface, Tally, by};
 
 /// Per CPU, how many drops there were of each kind. User space sets the number of kinds.
@@ -26,7 +25,7 @@ pub(crate) fn count<M: Memory>(ctx: *const u8) -> i32 {
     let len: u32 = load!(M, skb, skb_len, 0);
     let key = key::<M>(ctx, skb);
     if let Some(tally) = COUNTS.get_ptr_mut(key) {
-        add(tally, len);
+        add_drop(tally, len);
         return 0;
     }
     let first = Tally {
@@ -38,25 +37,25 @@ pub(crate) fn count<M: Memory>(ctx: *const u8) -> i32 {
     }
     // Another CPU was first, or there is no room.
     if let Some(tally) = COUNTS.get_ptr_mut(key) {
-        add(tally, len);
+        add_drop(tally, len);
         return 0;
     }
     // SAFETY: it only returns a number.
     let number = unsafe { bpf_get_smp_processor_id() };
     if let Some(cpu) = CPUS.get_ptr_mut(number) {
         // SAFETY: the pointer is to this CPU's element.
-        add(unsafe { &raw mut (*cpu).overflow }, len);
+        add_drop(unsafe { &raw mut (*cpu).overflow }, len);
     }
     0
 }
 
-/// Adds one drop. Atomically: before Linux 5.12 a drop in an interrupt may come between on the same CPU.
+/// Adds one drop.
 #[inline(always)]
-fn add(tally: *mut Tally, len: u32) {
+fn add_drop(tally: *mut Tally, len: u32) {
     // SAFETY: the pointer is to this CPU's value.
     unsafe {
-        asm!("lock *(u64 *)({} + 0) += {}", in(reg) tally, in(reg) 1u64, options(nostack));
-        asm!("lock *(u64 *)({} + 8) += {}", in(reg) tally, in(reg) u64::from(len), options(nostack));
+        add(&raw mut (*tally).drops, 1);
+        add(&raw mut (*tally).bytes, u64::from(len));
     }
 }
 

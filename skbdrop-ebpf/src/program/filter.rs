@@ -3,7 +3,7 @@
 use crate::program::{
     CPUS, config, headers,
     interface::interface,
-    memory::{Memory, argument},
+    memory::{Memory, add, argument},
     packet::Packet,
     skb::{self, load},
 };
@@ -61,7 +61,7 @@ pub(crate) fn is_wanted<M: Memory>(ctx: *const u8) -> bool {
     }
     if let Some(cpu) = this_cpu() {
         // SAFETY: the pointer is to this CPU's element.
-        add_one(unsafe { &raw mut (*cpu).filtered });
+        unsafe { add(&raw mut (*cpu).filtered, 1) };
     }
     false
 }
@@ -74,7 +74,7 @@ pub(crate) fn is_beyond_limits(ctx: *const u8) -> bool {
     }
     if let Some(cpu) = this_cpu() {
         // SAFETY: the pointer is to this CPU's element.
-        add_one(unsafe { &raw mut (*cpu).limited });
+        unsafe { add(&raw mut (*cpu).limited, 1) };
     }
     true
 }
@@ -94,15 +94,6 @@ fn is_beyond_sample() -> bool {
     // SAFETY: it only returns a number.
     let chance = unsafe { generated::bpf_get_prandom_u32() };
     chance > sample
-}
-
-/// Adds one, whatever other CPUs and interrupts do meanwhile.
-#[inline(always)]
-fn add_one(count: *mut u64) {
-    // SAFETY: the pointer is to a map's value.
-    unsafe {
-        asm!("lock *(u64 *)({} + 0) += {}", in(reg) count, in(reg) 1u64, options(nostack));
-    }
 }
 
 /// Whether there were `limit` drops for this reason at this place in this second already. Where that cannot be counted
@@ -129,10 +120,12 @@ fn is_beyond_rate(ctx: *const u8) -> bool {
     let Some(count) = count else {
         return false;
     };
-    add_one(count);
     // SAFETY: the pointer is to a map's value. What other CPUs have added meanwhile counts as well, so no more than
     // the limit pass.
-    let drops = unsafe { ptr::read_volatile(count) };
+    let drops = unsafe {
+        add(count, 1);
+        ptr::read_volatile(count)
+    };
     drops > u64::from(limit)
 }
 

@@ -61,6 +61,20 @@ pub(crate) unsafe fn clear<T>(out: *mut T) {
     }
 }
 
+/// Adds to a count, whatever other CPUs do meanwhile, and a drop in an interrupt on this one (before Linux 5.12 the program
+/// runs there as well).
+///
+/// # Safety
+///
+/// `count` points into a map's value.
+#[inline(always)]
+pub(crate) unsafe fn add(count: *mut u64, amount: u64) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        asm!("lock *(u64 *)({} + 0) += {}", in(reg) count, in(reg) amount, options(nostack));
+    }
+}
+
 /// Reads the tracepoint's argument `n`.
 ///
 /// Each arm is an instruction of its own: the verifier takes no computed offset into the

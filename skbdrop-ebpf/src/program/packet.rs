@@ -40,14 +40,7 @@ impl Packet {
             caplen: zero,
             network: ABSENT,
         };
-        let complete = config!(skb_len) != ABSENT
-            && config!(skb_protocol) != ABSENT
-            && config!(skb_head) != ABSENT
-            && config!(skb_data) != ABSENT
-            && config!(skb_tail) != ABSENT
-            && config!(skb_mac_header) != ABSENT
-            && config!(skb_network_header) != ABSENT;
-        if !complete {
+        if !skb::has_packet() {
             return packet;
         }
         let head = M::load::<u64>(skb, config!(skb_head));

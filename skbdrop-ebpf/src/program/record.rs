@@ -2,7 +2,7 @@
 
 use crate::program::{
     CPUS, config, filter,
-    memory::{Memory, argument},
+    memory::{Memory, add, argument},
     metadata, qdisc,
     skb::{self, load},
     socket, stack, wake,
@@ -13,7 +13,7 @@ use aya_ebpf::{
     macros::map,
     maps::RingBuf,
 };
-use core::{arch::asm, ptr};
+use core::ptr;
 use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET, MAX_SNAP_LEN, NAME_LEN, Record, flags};
 
 /// Records for user space, which sets the size.
@@ -33,11 +33,8 @@ pub(crate) fn record<M: Memory>(ctx: *const u8) -> i32 {
     };
     let snap_len = config!(snap_len);
     let Some(mut entry) = RECORDS.reserve_bytes(config!(size) as usize, 0) else {
-        // SAFETY: the pointer is to this CPU's element. The addition is atomic, since a drop in
-        // an interrupt may come between on the same CPU.
-        unsafe {
-            asm!("lock *(u64 *)({} + 0) += {}", in(reg) &raw mut (*cpu).lost, in(reg) 1u64, options(nostack));
-        }
+        // SAFETY: the pointer is to this CPU's element.
+        unsafe { add(&raw mut (*cpu).lost, 1) };
         wake::full();
         return 0;
     };
@@ -159,14 +156,7 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
     let mut first = 0u32;
     let mut caplen = 0u32;
     let mut data_offset = 0u32;
-    let complete = config!(skb_len) != ABSENT
-        && config!(skb_protocol) != ABSENT
-        && config!(skb_head) != ABSENT
-        && config!(skb_data) != ABSENT
-        && config!(skb_tail) != ABSENT
-        && config!(skb_mac_header) != ABSENT
-        && config!(skb_network_header) != ABSENT;
-    if complete {
+    if skb::has_packet() {
         known |= flags::SKB;
         let head = M::load::<u64>(skb, config!(skb_head));
         let data = M::load::<u64>(skb, config!(skb_data));

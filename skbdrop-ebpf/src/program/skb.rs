@@ -72,6 +72,18 @@ pub(crate) fn netns<M: Memory>(base: *const u8, offset: u32) -> u32 {
     M::load::<u32>(net, config!(net_inum))
 }
 
+/// Whether the kernel has all that says where a packet's bytes are.
+#[inline(always)]
+pub(crate) fn has_packet() -> bool {
+    config!(skb_len) != ABSENT
+        && config!(skb_protocol) != ABSENT
+        && config!(skb_head) != ABSENT
+        && config!(skb_data) != ABSENT
+        && config!(skb_tail) != ABSENT
+        && config!(skb_mac_header) != ABSENT
+        && config!(skb_network_header) != ABSENT
+}
+
 /// Where the outermost header is that is there, as an offset from `head` like the rest.
 #[inline(always)]
 pub(crate) fn outermost(mac: u16, network: u16, data: u32, tail: u32) -> u32 {

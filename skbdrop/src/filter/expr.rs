@@ -14,40 +14,24 @@ pub(crate) enum Expr<T> {
 impl<T> Expr<T> {
     /// Both. Chains stay flat, so that a long one is no deep one.
     pub(crate) fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::All(mut all), Self::All(more)) => {
-                all.extend(more);
-                Self::All(all)
-            }
-            (Self::All(mut all), other) => {
-                all.push(other);
-                Self::All(all)
-            }
-            (first, Self::All(mut all)) => {
-                all.insert(0, first);
-                Self::All(all)
-            }
-            (first, other) => Self::All(vec![first, other]),
-        }
+        let parts = |expr| match expr {
+            Self::All(all) => all,
+            one => vec![one],
+        };
+        let mut all = parts(self);
+        all.extend(parts(other));
+        Self::All(all)
     }
 
     /// Either, or both. Chains stay flat.
     pub(crate) fn or(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Any(mut any), Self::Any(more)) => {
-                any.extend(more);
-                Self::Any(any)
-            }
-            (Self::Any(mut any), other) => {
-                any.push(other);
-                Self::Any(any)
-            }
-            (first, Self::Any(mut any)) => {
-                any.insert(0, first);
-                Self::Any(any)
-            }
-            (first, other) => Self::Any(vec![first, other]),
-        }
+        let parts = |expr| match expr {
+            Self::Any(any) => any,
+            one => vec![one],
+        };
+        let mut any = parts(self);
+        any.extend(parts(other));
+        Self::Any(any)
     }
 
     /// The opposite.

@@ -92,7 +92,7 @@ impl PerfSource {
     ) -> Result<bool> {
         while read.taken < max {
             let Some(mut first) = self.next.peek_mut() else {
-                if self.look() {
+                if self.look()? {
                     continue;
                 }
                 return Ok(true);
@@ -100,7 +100,7 @@ impl PerfSource {
             let Reverse((time, at)) = *first;
             if i128::from(time) >= self.complete {
                 drop(first);
-                self.look();
+                self.look()?;
                 continue;
             }
             if read.taken == 0 {
@@ -122,8 +122,9 @@ impl PerfSource {
         Ok(false)
     }
 
-    /// Looks into all rings; says whether there are drops.
-    fn look(&mut self) -> bool {
+    /// Looks into all rings, those of CPUs that are new as well; says whether there are drops.
+    fn look(&mut self) -> Result<bool> {
+        self.follow_cpus()?;
         self.complete = mem::replace(&mut self.looked, clock::kernel_monotonic_ns());
         self.next.clear();
         for (at, ring) in self.rings.iter_mut().enumerate() {
@@ -131,7 +132,7 @@ impl PerfSource {
             self.next
                 .extend(ring.next_time().map(|time| Reverse((time, at))));
         }
-        !self.next.is_empty()
+        Ok(!self.next.is_empty())
     }
 
     /// Records on CPUs that have come online.
@@ -197,7 +198,6 @@ impl Source for PerfSource {
     }
 
     fn read(&mut self, max: usize, sink: &mut dyn FnMut(&Record<'_>)) -> Result<Read> {
-        self.follow_cpus()?;
         let mut read = Read::default();
         loop {
             let drained = self.drain(max, &mut read, sink)?;
