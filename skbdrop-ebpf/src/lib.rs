@@ -25,6 +25,9 @@ pub const NAME_LEN: usize = 16;
 /// Largest snap length: the part of a packet that one record can hold, in bytes.
 pub const MAX_SNAP_LEN: u32 = 16 * 1024;
 
+/// Bytes that a program can see at an address through [`Config::window`]: the length of `cb` in `struct sk_buff`.
+pub const WINDOW: u32 = 48;
+
 /// The upper half of each [`Config::placeholder`]: a number that nothing else loads.
 const PLACEHOLDER: u64 = 0x1ed0_c0de;
 
@@ -61,6 +64,11 @@ macro_rules! config {
             pub const fn placeholder(word: usize) -> u64 {
                 PLACEHOLDER << 32 | word as u64
             }
+
+            /// What the program was built to load where it needs a pointer to any address, which it has put into `r1`: a number
+            /// that nothing else loads. User space puts a call of the kernel's `bpf_rdonly_cast` there, which says
+            /// that the address is of a [`window`](Self::window), or leaves it where there is no window.
+            pub const CAST: u64 = PLACEHOLDER << 32 | 0xffff_fffe;
 
             /// The number of the word that this is the placeholder of; `None` if it is something else.
             #[must_use]
@@ -112,6 +120,9 @@ config! {
     arg_reason,
     /// Argument `rx_sk`, the receiving socket; since Linux 6.11.
     arg_rx_sk,
+    /// Where in the structure that [`Config::CAST`] makes of an address there are [`WINDOW`] bytes which loads of any
+    /// size may read; since Linux 6.2.
+    window,
     /// `sk_buff.len`.
     skb_len,
     /// `sk_buff.protocol`.
@@ -559,5 +570,5 @@ const _: () = {
     assert!(size_of::<Stack>() == 8);
     assert!(size_of::<Qdisc>() == 32);
     assert!(size_of::<QdiscNote>() == 40);
-    assert!(size_of::<Config>() == 71 * 4);
+    assert!(size_of::<Config>() == 72 * 4);
 };

@@ -3,7 +3,7 @@
 use crate::program::{
     CPUS, config, headers,
     interface::interface,
-    memory::{Memory, add, argument},
+    memory::{Memory, add, argument, read},
     packet::Packet,
     skb::{self, load},
 };
@@ -197,19 +197,37 @@ fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
             known = known.wrapping_add(unsafe { headers::parse(&packet, zero, out) });
         }
         if asked & needs::HEAD != 0 {
-            // SAFETY: the destination is as long as said, the helper checks the source. It leaves zeros where it
-            // cannot read. What is behind the packet's end is the buffer's.
-            unsafe {
-                generated::bpf_probe_read_kernel(
-                    (&raw mut (*out).head).cast(),
-                    HEAD_LEN as u32,
-                    packet.start as *const _,
-                );
-            }
+            // SAFETY: `out` is a whole view on our stack.
+            unsafe { copy_head(packet.start, &raw mut (*out).head) };
         }
     }
     set!(known, known);
     verdict(out) != 0
+}
+
+/// Copies a packet's first bytes, or zeros where they cannot be read. What is behind the packet's end is the buffer's.
+///
+/// # Safety
+///
+/// `head` is valid for writes, and aligned to eight.
+#[inline(always)]
+unsafe fn copy_head(start: u64, head: *mut [u8; HEAD_LEN]) {
+    if config!(window) == ABSENT {
+        // SAFETY: the destination is as long as said, the helper checks the source.
+        unsafe {
+            generated::bpf_probe_read_kernel(head.cast(), HEAD_LEN as u32, start as *const _);
+        }
+        return;
+    }
+    const HALF: usize = HEAD_LEN / 2;
+    let halves = head.cast::<[u64; HALF / 8]>();
+    // SAFETY: as the caller promises.
+    unsafe {
+        halves.write(read(start).unwrap_or_default());
+        halves
+            .add(1)
+            .write(read(start.wrapping_add(HALF as u64)).unwrap_or_default());
+    }
 }
 
 /// Zero, which the verifier takes for any number: no packet is as long as 2 GiB.

@@ -1,7 +1,13 @@
 //! How the programs read the kernel's memory, and the tracepoint's arguments.
 
+use crate::program::config;
 use aya_ebpf::helpers::generated;
-use core::{arch::asm, ptr};
+use core::{
+    arch::asm,
+    mem::{MaybeUninit, size_of},
+    ptr,
+};
+use skbdrop_ebpf::{ABSENT, Config, WINDOW};
 
 /// How kernel memory is read.
 pub(crate) trait Memory {
@@ -29,7 +35,7 @@ pub(crate) struct Probe;
 impl Memory for Probe {
     #[inline(always)]
     fn load<T: Copy>(base: *const u8, offset: u32) -> T {
-        let mut value = core::mem::MaybeUninit::<T>::zeroed();
+        let mut value = MaybeUninit::<T>::zeroed();
         // SAFETY: the destination is `size_of::<T>()` bytes of our stack; the helper checks
         // the source and leaves zeros on a fault. All `T` here are integers and arrays of
         // them, for which any bytes are valid.
@@ -42,6 +48,105 @@ impl Memory for Probe {
             value.assume_init()
         }
     }
+}
+
+/// Integers and arrays of them, which may be at any address.
+pub(crate) trait Plain: Copy {
+    /// Loads one.
+    ///
+    /// # Safety
+    ///
+    /// The verifier takes `from` for a pointer to as many bytes.
+    unsafe fn load(from: *const u8) -> Self;
+}
+
+macro_rules! plain {
+    ($($ty:ty: $load:literal),*) => {
+        $(
+            impl Plain for $ty {
+                #[inline(always)]
+                unsafe fn load(from: *const u8) -> Self {
+                    let value: u64;
+                    // SAFETY: it reads as many bytes as the caller says that there are, at any alignment; the verifier
+                    // checks it, and a fault gives zero.
+                    unsafe { asm!($load, out(reg) value, in(reg) from, options(nostack, readonly)) }
+                    value as Self
+                }
+            }
+        )*
+    };
+}
+plain! {
+    u8: "{} = *(u8 *)({} + 0)",
+    u16: "{} = *(u16 *)({} + 0)",
+    u32: "{} = *(u32 *)({} + 0)",
+    u64: "{} = *(u64 *)({} + 0)"
+}
+
+impl<T: Plain, const N: usize> Plain for [T; N] {
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> Self {
+        let mut value = MaybeUninit::<Self>::uninit();
+        let mut at = 0;
+        while at < N {
+            // SAFETY: inside what the caller says is there, and inside the array.
+            unsafe {
+                let item = T::load(from.add(at * size_of::<T>()));
+                value.as_mut_ptr().cast::<T>().add(at).write(item);
+            }
+            at += 1;
+        }
+        // SAFETY: every item was written.
+        unsafe { value.assume_init() }
+    }
+}
+
+/// Reads a `T` at any address of the kernel's, which no type is known of: by a direct load where the kernel lets programs
+/// say what is at an address, else by the helper. `None` where the helper cannot read; a direct load gives zeros then.
+#[inline(always)]
+pub(crate) fn read<T: Plain>(address: u64) -> Option<T> {
+    const { assert!(size_of::<T>() <= WINDOW as usize) }
+    if let Some(bytes) = window(address) {
+        // SAFETY: the window is larger.
+        return Some(unsafe { T::load(bytes) });
+    }
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the destination is as long as said, on our stack; the helper fills it or says that it did not, and
+    // checks the source. Any bytes make a `T`.
+    unsafe {
+        let size = size_of::<T>() as u32;
+        match generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size, address as *const _)
+        {
+            0 => Some(value.assume_init()),
+            _ => None,
+        }
+    }
+}
+
+/// A pointer to [`WINDOW`] bytes at `address`, for direct loads, where the kernel gives such.
+#[inline(always)]
+pub(crate) fn window(address: u64) -> Option<*const u8> {
+    let at = config!(window);
+    if at == ABSENT {
+        return None;
+    }
+    let structure: u64;
+    // SAFETY: as it stands it only sets the register. What user space puts in its place is a call of a function that
+    // returns its argument.
+    unsafe {
+        asm!(
+            "r0 = {} ll",
+            const Config::CAST,
+            inout("r1") address.wrapping_sub(u64::from(at)) => _,
+            out("r0") structure,
+            out("r2") _,
+            out("r3") _,
+            out("r4") _,
+            out("r5") _,
+            options(nostack, pure, nomem),
+        );
+    }
+    Some((structure as *const u8).wrapping_add(at as usize))
 }
 
 /// Writes zeros, word by word: of one write for all the compiler may make a call of `memset`, and so a program of two

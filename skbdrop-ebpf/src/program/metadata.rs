@@ -2,7 +2,7 @@
 
 use crate::program::{
     config,
-    memory::{Memory, Probe},
+    memory::{Memory, read},
     skb::load,
 };
 use core::ptr;
@@ -99,12 +99,13 @@ pub(crate) unsafe fn fill<M: Memory>(
     {
         let head = M::load::<u64>(skb, config!(skb_head));
         let end = M::load::<u32>(skb, config!(skb_end));
-        let shinfo = (head + u64::from(end)) as *const u8;
-        gso_size = Probe::load(shinfo, config!(shinfo_gso_size));
+        let shinfo = head.wrapping_add(u64::from(end));
+        let at = |offset: u32| shinfo.wrapping_add(u64::from(offset));
+        gso_size = read(at(config!(shinfo_gso_size))).unwrap_or(0);
         if gso_size != 0 {
             have |= known::GSO;
-            gso_segs = Probe::load(shinfo, config!(shinfo_gso_segs));
-            gso_type = Probe::load(shinfo, config!(shinfo_gso_type));
+            gso_segs = read(at(config!(shinfo_gso_segs))).unwrap_or(0);
+            gso_type = read(at(config!(shinfo_gso_type))).unwrap_or(0);
         }
     }
     set!(gso_size, gso_size);

@@ -1,8 +1,10 @@
 //! Where the bytes of a packet are that the filter looks at, as user space finds them in an event.
 
-use crate::program::{config, memory::Memory, skb};
-use aya_ebpf::helpers::generated;
-use core::mem::MaybeUninit;
+use crate::program::{
+    config,
+    memory::{Memory, Plain, read},
+    skb,
+};
 use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET, view::layer};
 
 /// EtherTypes of VLAN tags, 802.1Q and 802.1ad, by which an Ethernet header is known.
@@ -94,22 +96,11 @@ impl Packet {
 
     /// Reads a `T` at `at`; `None` where the packet's bytes end before.
     #[inline(always)]
-    pub(crate) fn get<T: Copy>(&self, at: u32) -> Option<T> {
+    pub(crate) fn get<T: Plain>(&self, at: u32) -> Option<T> {
         let size = size_of::<T>() as u32;
         if at > self.caplen || self.caplen - at < size {
             return None;
         }
-        let mut value = MaybeUninit::<T>::uninit();
-        // SAFETY: the destination is `size` bytes of our stack, which the helper fills; it checks the source. All `T`
-        // here are integers and arrays of them.
-        unsafe {
-            let from = self.start.wrapping_add(u64::from(at)) as *const _;
-            let error = generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size, from);
-            if error == 0 {
-                Some(value.assume_init())
-            } else {
-                None
-            }
-        }
+        read(self.start.wrapping_add(u64::from(at)))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::program::{
     CPUS, config, filter,
-    memory::{Memory, add, argument},
+    memory::{self, Memory, add, argument},
     metadata, qdisc,
     skb::{self, load},
     socket, stack, wake,
@@ -19,6 +19,9 @@ use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET, MAX_SNAP_LEN, NAME_LEN, Record, flags
 /// Records for user space, which sets the size.
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// Up to here packets are copied word by word, as it is cheaper than to ask the helper.
+const MAX_DIRECT: u32 = 128;
 
 /// Hands one drop to the reader, or counts it as lost.
 #[inline(always)]
@@ -169,22 +172,37 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
             if wanted > snap_len {
                 wanted = snap_len;
             }
-            // SAFETY: `wanted` bytes fit behind the record, as the caller promises and as
-            // the verifier checks; the helper checks the source.
-            let error = unsafe {
-                generated::bpf_probe_read_kernel(
-                    at(config!(packet_at)).cast(),
-                    wanted,
-                    (head + u64::from(first)) as *const _,
-                )
-            };
-            if error == 0 {
-                caplen = wanted;
-            }
+            // SAFETY: `wanted` bytes fit behind the record, as the caller promises.
+            caplen = unsafe { copy(head + u64::from(first), at(config!(packet_at)), wanted) };
         }
     }
     set!(data, data_offset);
     set!(start, first);
     set!(caplen, caplen as u16);
     set!(flags, known);
+}
+
+/// Copies `wanted` bytes, at most the snap length, and says how many it has copied.
+///
+/// # Safety
+///
+/// `to` is aligned to eight and points to as many writable bytes as the snap length has, or to the next multiple of eight.
+#[inline(always)]
+unsafe fn copy(from: u64, to: *mut u8, wanted: u32) -> u32 {
+    if config!(window) == ABSENT || config!(snap_len) > MAX_DIRECT {
+        // SAFETY: the verifier checks the destination, the helper the source.
+        let error =
+            unsafe { generated::bpf_probe_read_kernel(to.cast(), wanted, from as *const _) };
+        return if error == 0 { wanted } else { 0 };
+    }
+    let mut at = 0;
+    while at < wanted && at < MAX_DIRECT {
+        let Some(word) = memory::read::<u64>(from.wrapping_add(u64::from(at))) else {
+            return 0;
+        };
+        // SAFETY: as the caller promises. The last word's end may be what is behind the packet; nobody reads it.
+        unsafe { ptr::write_volatile(to.add(at as usize).cast::<u64>(), word) };
+        at += 8;
+    }
+    wanted
 }

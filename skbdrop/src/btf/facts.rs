@@ -1,6 +1,6 @@
 //! What the pruned BTF says about drops, read through `btf-rs`. The only file that names it.
 
-use super::prune::{Pruned, prune, prune_module};
+use super::prune::{Numbers, Pruned, prune, prune_module};
 use crate::{Error, Result};
 use btf_rs::{Btf, BtfType, Member, Type};
 use std::{collections::HashSet, fmt};
@@ -12,8 +12,7 @@ const MAX_CHAIN: usize = 32;
 /// The types that describe packet drops on one kernel.
 pub(crate) struct DropTypes {
     btf: Btf,
-    tracepoint_id: Option<u32>,
-    qdisc_tracepoint_id: Option<u32>,
+    numbers: Numbers,
 }
 
 /// A tracepoint that tells of drops.
@@ -75,7 +74,7 @@ pub(crate) enum Argument {
 impl fmt::Debug for DropTypes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DropTypes")
-            .field("tracepoint_id", &self.tracepoint_id)
+            .field("numbers", &self.numbers)
             .finish_non_exhaustive()
     }
 }
@@ -95,8 +94,7 @@ impl DropTypes {
         let btf = Btf::from_bytes(&pruned.bytes).map_err(btf_error)?;
         Ok(Self {
             btf,
-            tracepoint_id: pruned.tracepoint_id,
-            qdisc_tracepoint_id: pruned.qdisc_tracepoint_id,
+            numbers: pruned.numbers,
         })
     }
 
@@ -104,9 +102,15 @@ impl DropTypes {
     #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
     pub(crate) fn tracepoint_id(&self, tracepoint: Tracepoint) -> Option<u32> {
         match tracepoint {
-            Tracepoint::KfreeSkb => self.tracepoint_id,
-            Tracepoint::QdiscDrop => self.qdisc_tracepoint_id,
+            Tracepoint::KfreeSkb => self.numbers.tracepoint,
+            Tracepoint::QdiscDrop => self.numbers.qdisc_tracepoint,
         }
+    }
+
+    /// The numbers by which the kernel knows the function `bpf_rdonly_cast` (since Linux 6.2) and `struct sk_buff`.
+    #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
+    pub(crate) fn rdonly_cast(&self) -> Option<(u32, u32)> {
+        self.numbers.rdonly_cast.zip(self.numbers.sk_buff)
     }
 
     /// All enums that were kept.

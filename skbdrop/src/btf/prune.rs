@@ -25,6 +25,8 @@ const STRUCTS: [&[u8]; 12] = [
 const TRACEPOINT: &[u8] = b"btf_trace_kfree_skb";
 /// That of the tracepoint by which queueing disciplines tell of their drops.
 const QDISC_TRACEPOINT: &[u8] = b"btf_trace_qdisc_drop";
+/// The kernel's function by which a program may look at any address as a structure.
+const RDONLY_CAST: &[u8] = b"bpf_rdonly_cast\0";
 /// Every enum of drop reasons is called so: the core's `skb_drop_reason`, and
 /// `mac80211_drop_reason`, `ovs_drop_reason`, `qdisc_drop_reason` of the subsystems.
 const REASONS: &[u8] = b"drop_reason";
@@ -70,8 +72,20 @@ pub struct Pruned {
     /// Number that `btf_trace_kfree_skb` had in the original, by which the kernel knows the
     /// tracepoint; `None` if it is not there.
     pub tracepoint_id: Option<u32>,
-    /// The same of `btf_trace_qdisc_drop`.
-    pub(crate) qdisc_tracepoint_id: Option<u32>,
+    pub(crate) numbers: Numbers,
+}
+
+/// Numbers that things had in the original, by which the kernel knows them; `None` for what is not there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Numbers {
+    /// `btf_trace_kfree_skb`.
+    pub(crate) tracepoint: Option<u32>,
+    /// `btf_trace_qdisc_drop`.
+    pub(crate) qdisc_tracepoint: Option<u32>,
+    /// `struct sk_buff`.
+    pub(crate) sk_buff: Option<u32>,
+    /// The function `bpf_rdonly_cast`.
+    pub(crate) rdonly_cast: Option<u32>,
 }
 
 /// Copies out of the raw BTF `btf` the enums of drop reasons, the prototypes of the tracepoints
@@ -124,8 +138,8 @@ fn copy(original: &Original<'_>) -> Result<Pruned> {
     let bytes = pruner.write()?;
     Ok(Pruned {
         bytes,
-        tracepoint_id: original.tracepoint,
-        qdisc_tracepoint_id: original.qdisc_tracepoint,
+        tracepoint_id: original.numbers.tracepoint,
+        numbers: original.numbers,
     })
 }
 
@@ -141,8 +155,7 @@ struct Original<'a> {
     /// Offset in `types` of type N+1.
     offsets: Vec<u32>,
     roots: Vec<u32>,
-    tracepoint: Option<u32>,
-    qdisc_tracepoint: Option<u32>,
+    numbers: Numbers,
 }
 
 impl<'a> Original<'a> {
@@ -208,8 +221,7 @@ impl<'a> Original<'a> {
             split: false,
             offsets: Vec::new(),
             roots: Vec::new(),
-            tracepoint: None,
-            qdisc_tracepoint: None,
+            numbers: Numbers::default(),
         })
     }
 
@@ -233,6 +245,14 @@ impl<'a> Original<'a> {
                 KIND_STRUCT | KIND_TYPEDEF | KIND_ENUM | KIND_ENUM64 if ty.name != 0 => {
                     self.string(ty.name)?
                 }
+                // Most of all types are functions: their names are not looked for the ends of.
+                KIND_FUNC if !self.split => {
+                    let name = self.strings.get(ty.name as usize..).unwrap_or_default();
+                    if name.starts_with(RDONLY_CAST) {
+                        self.numbers.rdonly_cast.get_or_insert(id);
+                    }
+                    continue;
+                }
                 _ => continue,
             };
             let wanted = match ty.kind {
@@ -242,13 +262,13 @@ impl<'a> Original<'a> {
             };
             if wanted {
                 self.roots.push(id);
-                if ty.kind == KIND_TYPEDEF {
-                    let known = match name == TRACEPOINT {
-                        true => &mut self.tracepoint,
-                        false => &mut self.qdisc_tracepoint,
-                    };
-                    known.get_or_insert(id);
-                }
+                let number = match name {
+                    TRACEPOINT => &mut self.numbers.tracepoint,
+                    QDISC_TRACEPOINT => &mut self.numbers.qdisc_tracepoint,
+                    b"sk_buff" => &mut self.numbers.sk_buff,
+                    _ => continue,
+                };
+                number.get_or_insert(id);
             }
         }
         Ok(())

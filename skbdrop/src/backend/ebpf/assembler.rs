@@ -3,7 +3,7 @@
 use crate::{Error, ErrorKind, Result};
 use aya_obj::generated::{
     BPF_ALU, BPF_ALU64, BPF_CALL, BPF_DW, BPF_END, BPF_IMM, BPF_JA, BPF_JMP, BPF_JMP32, BPF_K,
-    BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_STX, BPF_TO_BE, BPF_X, bpf_insn,
+    BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_PSEUDO_KFUNC_CALL, BPF_STX, BPF_TO_BE, BPF_X, bpf_insn,
 };
 
 /// How far a jump can go.
@@ -231,6 +231,17 @@ impl Assembler {
 pub(super) fn jump(from: usize, to: usize) -> Result<bpf_insn> {
     let code = BPF_JMP | BPF_JA;
     Ok(instruction(code, Reg(0), Reg(0), offset(from, to)?, 0))
+}
+
+/// `to = value`
+pub(super) fn set(to: Reg, value: i32) -> bpf_insn {
+    instruction(BPF_ALU64 | BPF_MOV | BPF_K, to, Reg(0), 0, value)
+}
+
+/// Calls a function of the kernel by its number in the kernel's BTF.
+pub(super) fn call_kernel(function: u32) -> bpf_insn {
+    let kind = Reg(BPF_PSEUDO_KFUNC_CALL as u8);
+    instruction(BPF_JMP | BPF_CALL, Reg(0), kind, 0, function as i32)
 }
 
 /// What a jump says of how far it goes: it counts from the next instruction.

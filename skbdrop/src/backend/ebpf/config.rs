@@ -1,6 +1,6 @@
 //! The program's configuration for one kernel, out of its BTF.
 
-use super::qdisc::QdiscFacts;
+use super::{cast::Cast, qdisc::QdiscFacts};
 use crate::{
     Error, Result,
     backend::Settings,
@@ -91,12 +91,14 @@ impl Extent {
             at
         };
         let stack = size_of::<Stack>() + self.stack_frames as usize * size_of::<u64>();
+        // The program copies words.
+        let packet = (self.snap_len as usize).next_multiple_of(size_of::<u64>());
         Layout {
             metadata: part(self.metadata, size_of::<Metadata>()),
             socket: part(self.socket, size_of::<Socket>()),
             stack: part(self.stack_frames != 0, stack),
             qdisc: part(self.qdisc.is_some(), size_of::<Qdisc>()),
-            packet: part(true, self.snap_len as usize),
+            packet: part(true, packet),
             size,
         }
     }
@@ -108,6 +110,8 @@ pub(super) struct KernelConfig {
     pub(super) config: Config,
     /// Number of the tracepoint's prototype in the BTF that was read.
     pub(super) tracepoint_id: u32,
+    /// How the program may look at any address, and what `window` of the configuration is then.
+    pub(super) cast: Option<(Cast, u32)>,
 }
 
 impl KernelConfig {
@@ -162,6 +166,7 @@ impl KernelConfig {
             arg_location: argument(Argument::Location),
             arg_reason: argument(Argument::Reason),
             arg_rx_sk: argument(Argument::Socket),
+            window: ABSENT,
             skb_len: skb("len")?,
             skb_protocol: skb("protocol")?,
             skb_head: skb("head")?,
@@ -213,9 +218,14 @@ impl KernelConfig {
         if let Some(qdisc) = wanted.qdisc {
             qdisc.put(&mut config);
         }
+        let cast = types.rdonly_cast().map(|(function, structure)| Cast {
+            function,
+            structure,
+        });
         Ok(Self {
             config,
             tracepoint_id,
+            cast: cast.zip(types.offset("sk_buff", &["cb"])?),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Loads one of the object's programs with the maps that it uses, and attaches it.
 
 use super::{
+    cast::Cast,
     config::KernelConfig,
     filter::Compiled,
     object,
@@ -14,7 +15,7 @@ use crate::{
     },
 };
 use aya::maps::{Map, MapData, RingBuf};
-use aya_obj::Object;
+use aya_obj::{Object, generated::bpf_insn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use skbdrop_ebpf::Config;
 use std::{
@@ -67,29 +68,36 @@ impl Loaded {
         let mut object = Object::parse(object::OBJECT).map_err(bad_object)?;
         let mut config = kernel.config;
         config.filter = wanted.filter.map_or(0, |filter| filter.needs);
-        complete(&mut object, &config);
+        let without = Completion { config, cast: None };
         let mut programs = Vec::new();
         if let Some(name) = wanted.tp_btf {
-            programs.push((ProgramType::TpBtf(kernel.tracepoint_id), name));
+            let ty = ProgramType::TpBtf(kernel.tracepoint_id);
+            if let Some((cast, window)) = kernel.cast {
+                config.window = window;
+                let cast = Some(cast);
+                programs.push((ty, name, Completion { config, cast }));
+            }
+            programs.push((ty, name, without));
         }
-        programs.push((ProgramType::RawTracepoint, wanted.raw_tp));
-        let mut names: Vec<&str> = programs.iter().map(|(_, name)| *name).collect();
+        programs.push((ProgramType::RawTracepoint, wanted.raw_tp, without));
+        let mut names = vec![wanted.raw_tp];
+        names.extend(wanted.tp_btf);
         if wanted.qdisc.is_some() {
             names.extend([object::QDISC_TP_BTF, object::QDISC_RAW_TP]);
         }
         keep_programs(&mut object, &names);
         let maps = create_maps(&mut object, wanted.maps)?;
         relocate(&mut object, &maps)?;
-        for (_, name) in &programs {
+        for name in names.iter().filter(|name| !is_on_qdiscs(name)) {
             put_filter(&mut object, name, wanted.filter)?;
         }
         let mut refusals: Option<Error> = None;
-        for (program_type, name) in programs {
-            match attach(&object, program_type, name, KFREE_SKB) {
+        for (program_type, name, completion) in programs {
+            match attach(&object, program_type, name, KFREE_SKB, completion) {
                 Ok((program, attachment)) => {
                     let qdisc = wanted
                         .qdisc
-                        .map(|id| attach_qdisc(&object, program_type, id));
+                        .map(|id| attach_qdisc(&object, program_type, id, completion));
                     return Ok(Self {
                         program,
                         attachment,
@@ -142,16 +150,29 @@ fn keep_programs(object: &mut Object, wanted: &[&str]) {
     object.functions.retain(|key, _| !others.contains(key));
 }
 
-/// Puts the configuration where the program's instructions have placeholders for it.
-fn complete(object: &mut Object, config: &Config) {
-    let words = config.words();
-    for function in object.functions.values_mut() {
-        let instructions = &mut function.instructions;
-        for at in 0..instructions.len() {
-            if let Some(word) = loaded_number(&instructions[at..]).and_then(Config::placeheld) {
-                (instructions[at].imm, instructions[at + 1].imm) = (words[word] as i32, 0);
+/// What is put in place of a program's placeholders.
+#[derive(Clone, Copy)]
+struct Completion {
+    config: Config,
+    /// Where the kernel has such; the configuration has a window then.
+    cast: Option<Cast>,
+}
+
+impl Completion {
+    fn of(&self, instructions: &[bpf_insn]) -> Vec<bpf_insn> {
+        let words = self.config.words();
+        let mut complete = instructions.to_vec();
+        for at in 0..complete.len() {
+            let Some(number) = loaded_number(&complete[at..]) else {
+                continue;
+            };
+            if let Some(word) = Config::placeheld(number) {
+                (complete[at].imm, complete[at + 1].imm) = (words[word] as i32, 0);
+            } else if let (Config::CAST, Some(cast)) = (number, self.cast) {
+                complete[at..at + 2].copy_from_slice(&cast.call());
             }
         }
+        complete
     }
 }
 
@@ -270,14 +291,24 @@ fn put_filter(object: &mut Object, name: &str, filter: Option<&Compiled>) -> Res
     }
 }
 
+/// Whether it is a program on `qdisc:qdisc_drop`.
+fn is_on_qdiscs(name: &str) -> bool {
+    [object::QDISC_TP_BTF, object::QDISC_RAW_TP].contains(&name)
+}
+
 /// Loads the program on `qdisc:qdisc_drop` and attaches it: of the kind that the kernel took for the other.
-fn attach_qdisc(object: &Object, other: ProgramType, id: u32) -> Result<OwnedFd> {
+fn attach_qdisc(
+    object: &Object,
+    other: ProgramType,
+    id: u32,
+    completion: Completion,
+) -> Result<OwnedFd> {
     let (ty, name) = match other {
         ProgramType::TpBtf(_) => (ProgramType::TpBtf(id), object::QDISC_TP_BTF),
         ProgramType::RawTracepoint => (other, object::QDISC_RAW_TP),
     };
     // The attachment holds the program.
-    attach(object, ty, name, QDISC_DROP).map(|(_, attachment)| attachment)
+    attach(object, ty, name, QDISC_DROP, completion).map(|(_, attachment)| attachment)
 }
 
 /// Loads one program and attaches it.
@@ -286,6 +317,7 @@ fn attach(
     ty: ProgramType,
     name: &str,
     (tracepoint, known_as): (&CStr, &str),
+    completion: Completion,
 ) -> Result<(OwnedFd, OwnedFd)> {
     let function = object
         .programs
@@ -295,9 +327,8 @@ fn attach(
     let c_name = CString::new(name).map_err(|e| {
         Error::invalid_data(format!("bad name of an eBPF program `{name}`")).caused_by(e)
     })?;
-    let load = |log: &mut [u8]| {
-        bpf::program_load(ty, &c_name, &function.instructions, &object.license, log)
-    };
+    let instructions = completion.of(&function.instructions);
+    let load = |log: &mut [u8]| bpf::program_load(ty, &c_name, &instructions, &object.license, log);
     // EACCES is the verifier's, for a program that it does not like.
     let is_denied = |e: &io::Error| e.raw_os_error() == Some(libc::EPERM);
     let program = charged(|| load(&mut []), is_denied).map_err(|e| {

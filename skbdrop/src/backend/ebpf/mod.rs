@@ -2,6 +2,7 @@
 
 mod assembler;
 mod bell;
+mod cast;
 mod config;
 mod count;
 mod cpus;

@@ -12,7 +12,11 @@ use aya_obj::generated::{
     BPF_ADD, BPF_AND, BPF_B, BPF_DIV, BPF_DW, BPF_H, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLT, BPF_JNE,
     BPF_JSET, BPF_LSH, BPF_MOD, BPF_MUL, BPF_OR, BPF_RSH, BPF_SUB, BPF_W, BPF_XOR, bpf_func_id,
 };
-use skbdrop_ebpf::view::{HEAD_LEN, SCRATCH, layer};
+use skbdrop_ebpf::{
+    ABSENT, Config,
+    view::{HEAD_LEN, SCRATCH, layer},
+};
+use std::mem::offset_of;
 
 /// What a value comes to. It outlives calls of helpers.
 const RESULT: Reg = Reg(7);
@@ -23,6 +27,9 @@ const READ_AT: i16 = at!(scratch);
 const WAIT_AT: i16 = READ_AT + 8;
 /// Left-hand values that wait at a time: the stack is small.
 const MAX_WAITING: i16 = SCRATCH as i16 - 1;
+
+/// The placeholder for where the window is.
+const WINDOW: u64 = Config::placeholder(offset_of!(Config, window) / size_of::<u32>());
 
 /// Code that goes to `yes` if the expression accepts the packet, else to `no`.
 pub(super) fn emit_program(
@@ -221,14 +228,28 @@ fn load_behind(code: &mut Assembler, at: u32, size: u8, rejected: Label) {
     read(code, size, rejected);
 }
 
-/// Reads from the kernel address in the third register, which is the helper's third argument.
+/// Reads from the kernel address in the third register, which is the helper's third argument: by a direct load where the
+/// kernel lets programs say what is at an address, else by the helper.
 fn read(code: &mut Assembler, size: u8, rejected: Label) {
+    let (address, window) = (Reg(1), Reg(2));
+    let (helper, done) = (code.label(), code.label());
+    code.load_u64(window, WINDOW);
+    code.jump32(BPF_JEQ, window, Operand::Imm(ABSENT as i32), helper);
+    code.set(address, Operand::Reg(Reg(3)));
+    code.op64(BPF_SUB, address, Operand::Reg(window));
+    code.load_u64(RETURNED, Config::CAST);
+    code.load_u64(window, WINDOW);
+    code.op64(BPF_ADD, RETURNED, Operand::Reg(window));
+    code.load(width(size), RESULT, RETURNED, 0);
+    code.jump(done);
+    code.place(helper);
     code.set(Reg(1), Operand::Reg(VIEW));
     code.op64(BPF_ADD, Reg(1), Operand::Imm(READ_AT.into()));
     code.set(Reg(2), Operand::Imm(size.into()));
     code.call(bpf_func_id::BPF_FUNC_probe_read_kernel as u32);
     code.jump32(BPF_JNE, RETURNED, Operand::Imm(0), rejected);
     code.load(width(size), RESULT, VIEW, READ_AT);
+    code.place(done);
     to_host(code, size, RESULT);
 }
 
