@@ -28,8 +28,8 @@ pub const MAX_SNAP_LEN: u32 = 16 * 1024;
 /// Bytes that a program can see at an address through [`Config::window`]: the length of `cb` in `struct sk_buff`.
 pub const WINDOW: u32 = 48;
 
-/// The upper half of each [`Config::placeholder`]: a number that nothing else loads.
-const PLACEHOLDER: u64 = 0x1ed0_c0de;
+/// The first [`Config::placeholder`], and the upper half of longer ones: numbers that nothing else loads.
+const PLACEHOLDER: u32 = 0x1ed0_c000;
 
 macro_rules! config {
     ($($(#[$doc:meta])* $field:ident),* $(,)?) => {
@@ -58,27 +58,23 @@ macro_rules! config {
                 [$(self.$field),*]
             }
 
-            /// What the program was built to load where it needs the word of this number. User space
+            /// What the program was built to put into a register where it needs the word of this number. User space
             /// puts the word itself there.
             #[must_use]
-            pub const fn placeholder(word: usize) -> u64 {
-                PLACEHOLDER << 32 | word as u64
+            pub const fn placeholder(word: usize) -> u32 {
+                PLACEHOLDER + word as u32
             }
 
             /// What the program was built to load where it needs a pointer to any address, which it has put into `r1`: a number
             /// that nothing else loads. User space puts a call of the kernel's `bpf_rdonly_cast` there, which says
             /// that the address is of a [`window`](Self::window), or leaves it where there is no window.
-            pub const CAST: u64 = PLACEHOLDER << 32 | 0xffff_fffe;
+            pub const CAST: u64 = (PLACEHOLDER as u64) << 32 | 0xffff_fffe;
 
             /// The number of the word that this is the placeholder of; `None` if it is something else.
             #[must_use]
-            pub const fn placeheld(value: u64) -> Option<usize> {
-                let word = value & 0xffff_ffff;
-                if value >> 32 == PLACEHOLDER && word < Self::WORDS as u64 {
-                    Some(word as usize)
-                } else {
-                    None
-                }
+            pub const fn placeheld(value: u32) -> Option<usize> {
+                let word = value.wrapping_sub(PLACEHOLDER) as usize;
+                if word < Self::WORDS { Some(word) } else { None }
             }
         }
     };
@@ -123,6 +119,11 @@ config! {
     /// Where in the structure that [`Config::CAST`] makes of an address there are [`WINDOW`] bytes which loads of any
     /// size may read; since Linux 6.2.
     window,
+    /// Whether the kernel has all that says where a packet's bytes are; [`ABSENT`] if not. One question is cheaper than one for
+    /// each of them.
+    has_packet,
+    /// The same of what says which device a packet is at.
+    has_device,
     /// `sk_buff.len`.
     skb_len,
     /// `sk_buff.protocol`.
@@ -570,5 +571,5 @@ const _: () = {
     assert!(size_of::<Stack>() == 8);
     assert!(size_of::<Qdisc>() == 32);
     assert!(size_of::<QdiscNote>() == 40);
-    assert!(size_of::<Config>() == 72 * 4);
+    assert!(size_of::<Config>() == 74 * 4);
 };

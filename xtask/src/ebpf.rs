@@ -212,6 +212,8 @@ impl Toolchain {
         let flags = [
             "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
             "-Cdebuginfo=0".to_owned(),
+            // Operations and comparisons of 32 bits, which every kernel that we load on has.
+            "-Ctarget-cpu=v3".to_owned(),
             format!("-Clinker={}", self.linker.display()),
             format!("--remap-path-prefix={}=skbdrop", root.display()),
             format!("--remap-path-prefix={}=cargo", cargo_home.display()),

@@ -88,10 +88,7 @@ pub(crate) unsafe fn parse(packet: &Packet, zero: u32, view: *mut View) -> u32 {
 #[inline(always)]
 fn network_header(packet: &Packet, zero: u32) -> Option<u32> {
     let (mut ethertype, mut at) = match packet.layer {
-        layer::ETHERNET => (
-            u32::from(u16::from_be(packet.get::<u16>(12)?)),
-            zero.wrapping_add(14),
-        ),
+        layer::ETHERNET => (packet.ethertype, zero.wrapping_add(14)),
         layer::NETWORK => (packet.protocol, zero),
         layer::LINK if packet.network != ABSENT => (packet.protocol, packet.network),
         _ => return None,

@@ -3,9 +3,8 @@
 use crate::program::{
     config,
     memory::Memory,
-    skb::{self, load, netns, sk_netns},
+    skb::{self, load, sk_netns},
 };
-use core::ptr;
 use skbdrop_ebpf::{ABSENT, Device, Interface};
 
 /// The interface and the namespace; writes the interface's name, or leaves what was there.
@@ -19,17 +18,12 @@ pub(crate) fn interface<M: Memory>(
     let rx_sk = skb::rx_sk(ctx);
     let sk_netns = sk_netns::<M>(skb, rx_sk);
     let mut device = None;
-    if config!(skb_dev) != ABSENT
-        && config!(dev_ifindex) != ABSENT
-        && config!(dev_name) != ABSENT
-        && config!(dev_net) != ABSENT
-        && config!(net_inum) != ABSENT
-    {
-        let dev: *const u8 = load!(M, skb, skb_dev, ptr::null());
+    if config!(has_device) != ABSENT {
+        let dev: *const u8 = M::load(skb, config!(skb_dev));
         if !dev.is_null() {
             let read = Device {
                 index: M::load::<u32>(dev, config!(dev_ifindex)),
-                netns: netns::<M>(dev, config!(dev_net)),
+                netns: netns_of_device::<M>(dev),
             };
             let front = M::load::<u64>(dev, config!(dev_name));
             let back = M::load::<u64>(dev, config!(dev_name) + 8);
@@ -41,31 +35,69 @@ pub(crate) fn interface<M: Memory>(
     Interface::tell(iif, device, sk_netns, !rx_sk.is_null())
 }
 
+/// Inode number of a device's namespace; 0 if none.
+#[inline(always)]
+fn netns_of_device<M: Memory>(dev: *const u8) -> u32 {
+    let net = M::load::<*const u8>(dev, config!(dev_net));
+    if net.is_null() {
+        return 0;
+    }
+    M::load(net, config!(net_inum))
+}
+
+/// What no name of an interface has in it.
+const FORBIDDEN: [u8; 7] = *b"/: \t\n\x0c\r";
+
 /// Whether the kernel would take these bytes for an interface's name: not empty, with an end, without slash, colon
 /// and space. Writes it without what may stand behind its end.
 #[inline(always)]
 fn is_name(front: u64, back: u64, name: &mut [u64; 2]) -> bool {
-    let (mut rest, mut front_mask, mut back_mask) = (front, 0u64, 0u64);
-    let mut ended = false;
-    for n in 0..16u32 {
-        if n == 8 {
-            rest = back;
-        }
-        let byte = (rest & 0xff) as u8;
-        rest >>= 8;
-        if byte == 0 {
-            ended = n > 0;
-            break;
-        }
-        if matches!(byte, b'/' | b':' | b' ' | b'\t' | b'\n' | 0x0c | b'\r') {
+    // The first byte is a word's lowest.
+    let (front, back) = (u64::from_le(front), u64::from_le(back));
+    let front_end = zero_bytes(front);
+    let (front, back) = if front_end != 0 {
+        (front & before_first(front_end), 0)
+    } else {
+        let back_end = zero_bytes(back);
+        if back_end == 0 {
             return false;
         }
-        if n < 8 {
-            front_mask = front_mask << 8 | 0xff;
-        } else {
-            back_mask = back_mask << 8 | 0xff;
-        }
+        (front, back & before_first(back_end))
+    };
+    if front & 0xff == 0 {
+        return false;
     }
-    *name = [front & front_mask, back & back_mask];
-    ended
+    let mut found = has_forbidden(front);
+    if back != 0 {
+        found |= has_forbidden(back);
+    }
+    *name = [front.to_le(), back.to_le()];
+    found == 0
+}
+
+/// Not 0 if one of the bytes is forbidden.
+#[inline(always)]
+fn has_forbidden(bytes: u64) -> u64 {
+    let mut found = 0;
+    let mut n = 0;
+    while n < FORBIDDEN.len() {
+        found |= zero_bytes(bytes ^ EACH * FORBIDDEN[n] as u64);
+        n += 1;
+    }
+    found
+}
+
+/// A one in each byte.
+const EACH: u64 = u64::MAX / 0xff;
+
+/// The highest bit of each byte that is zero, and maybe of some above the first one; 0 if none is.
+#[inline(always)]
+fn zero_bytes(bytes: u64) -> u64 {
+    bytes.wrapping_sub(EACH) & !bytes & (EACH << 7)
+}
+
+/// All bits below the lowest that is set.
+#[inline(always)]
+fn before_first(bits: u64) -> u64 {
+    (bits & bits.wrapping_neg()).wrapping_sub(1)
 }

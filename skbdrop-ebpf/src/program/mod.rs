@@ -49,12 +49,12 @@ pub(crate) use config;
 /// The instruction for the word `WORD` of [`Config`].
 #[inline(always)]
 fn placeholder<const WORD: usize>() -> u32 {
-    let value: u64;
+    let value: u32;
     // SAFETY: it only sets the register. As it depends on nothing, one may do for several.
     unsafe {
-        asm!("{} = {} ll", out(reg) value, const Config::placeholder(WORD), options(pure, nomem, nostack));
+        asm!("{} = {}", out(wreg) value, const Config::placeholder(WORD), options(pure, nomem, nostack));
     }
-    value as u32
+    value
 }
 
 #[btf_tracepoint(function = "kfree_skb")]

@@ -28,6 +28,8 @@ pub(crate) struct Packet {
     pub(crate) caplen: u32,
     /// The network header's offset from `start`, or [`ABSENT`].
     pub(crate) network: u32,
+    /// EtherType of the Ethernet header, in the machine's byte order; 0 if there is none.
+    pub(crate) ethertype: u32,
 }
 
 impl Packet {
@@ -41,6 +43,7 @@ impl Packet {
             start: 0,
             caplen: zero,
             network: ABSENT,
+            ethertype: zero,
         };
         if !skb::has_packet() {
             return packet;
@@ -78,7 +81,7 @@ impl Packet {
 
     /// An Ethernet header names the packet's own protocol, or a VLAN tag, or has a length.
     #[inline(always)]
-    fn link_layer(&self) -> u32 {
+    fn link_layer(&mut self) -> u32 {
         let Some(ethertype) = self.get::<u16>(12) else {
             return layer::LINK;
         };
@@ -88,6 +91,7 @@ impl Packet {
         let with_length = ethertype < FIRST_ETHERTYPE
             && (self.protocol == WITH_LENGTH[0] || self.protocol == WITH_LENGTH[1]);
         if own || tag || with_length {
+            self.ethertype = ethertype;
             layer::ETHERNET
         } else {
             layer::LINK

@@ -75,13 +75,7 @@ pub(crate) fn netns<M: Memory>(base: *const u8, offset: u32) -> u32 {
 /// Whether the kernel has all that says where a packet's bytes are.
 #[inline(always)]
 pub(crate) fn has_packet() -> bool {
-    config!(skb_len) != ABSENT
-        && config!(skb_protocol) != ABSENT
-        && config!(skb_head) != ABSENT
-        && config!(skb_data) != ABSENT
-        && config!(skb_tail) != ABSENT
-        && config!(skb_mac_header) != ABSENT
-        && config!(skb_network_header) != ABSENT
+    config!(has_packet) != ABSENT
 }
 
 /// Where the outermost header is that is there, as an offset from `head` like the rest.

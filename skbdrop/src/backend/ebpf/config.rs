@@ -167,6 +167,8 @@ impl KernelConfig {
             arg_reason: argument(Argument::Reason),
             arg_rx_sk: argument(Argument::Socket),
             window: ABSENT,
+            has_packet: ABSENT,
+            has_device: ABSENT,
             skb_len: skb("len")?,
             skb_protocol: skb("protocol")?,
             skb_head: skb("head")?,
@@ -215,6 +217,23 @@ impl KernelConfig {
             kn_id: member("kernfs_node", &["id"])?,
             ..Config::EMPTY
         };
+        let all = |offsets: &[u32]| if offsets.contains(&ABSENT) { ABSENT } else { 1 };
+        config.has_packet = all(&[
+            config.skb_len,
+            config.skb_protocol,
+            config.skb_head,
+            config.skb_data,
+            config.skb_tail,
+            config.skb_mac_header,
+            config.skb_network_header,
+        ]);
+        config.has_device = all(&[
+            config.skb_dev,
+            config.dev_ifindex,
+            config.dev_name,
+            config.dev_net,
+            config.net_inum,
+        ]);
         if let Some(qdisc) = wanted.qdisc {
             qdisc.put(&mut config);
         }

@@ -5,7 +5,7 @@ use super::{
     config::KernelConfig,
     filter::Compiled,
     object,
-    splice::{loaded_number, splice},
+    splice::{loaded_number, set_number, splice},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -163,12 +163,10 @@ impl Completion {
         let words = self.config.words();
         let mut complete = instructions.to_vec();
         for at in 0..complete.len() {
-            let Some(number) = loaded_number(&complete[at..]) else {
-                continue;
-            };
-            if let Some(word) = Config::placeheld(number) {
-                (complete[at].imm, complete[at + 1].imm) = (words[word] as i32, 0);
-            } else if let (Config::CAST, Some(cast)) = (number, self.cast) {
+            if let Some(word) = set_number(&complete[at]).and_then(Config::placeheld) {
+                complete[at].imm = words[word] as i32;
+            }
+            if let (Some(Config::CAST), Some(cast)) = (loaded_number(&complete[at..]), self.cast) {
                 complete[at..at + 2].copy_from_slice(&cast.call());
             }
         }

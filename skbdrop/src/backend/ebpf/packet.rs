@@ -10,7 +10,8 @@ use crate::{
 };
 use aya_obj::generated::{
     BPF_ADD, BPF_AND, BPF_B, BPF_DIV, BPF_DW, BPF_H, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLT, BPF_JNE,
-    BPF_JSET, BPF_LSH, BPF_MOD, BPF_MUL, BPF_OR, BPF_RSH, BPF_SUB, BPF_W, BPF_XOR, bpf_func_id,
+    BPF_JSET, BPF_LSH, BPF_MOD, BPF_MOV, BPF_MUL, BPF_OR, BPF_RSH, BPF_SUB, BPF_W, BPF_XOR,
+    bpf_func_id,
 };
 use skbdrop_ebpf::{
     ABSENT, Config,
@@ -29,7 +30,7 @@ const WAIT_AT: i16 = READ_AT + 8;
 const MAX_WAITING: i16 = SCRATCH as i16 - 1;
 
 /// The placeholder for where the window is.
-const WINDOW: u64 = Config::placeholder(offset_of!(Config, window) / size_of::<u32>());
+const WINDOW: u32 = Config::placeholder(offset_of!(Config, window) / size_of::<u32>());
 
 /// Code that goes to `yes` if the expression accepts the packet, else to `no`.
 pub(super) fn emit_program(
@@ -107,11 +108,7 @@ fn pair(
 /// Computes a value into [`RESULT`], with zeros in its upper half.
 fn value(code: &mut Assembler, wanted: &Value, waiting: i16, rejected: Label) -> Result<()> {
     match wanted {
-        Value::Const(number) => code.op32(
-            aya_obj::generated::BPF_MOV,
-            RESULT,
-            Operand::Imm(*number as i32),
-        ),
+        Value::Const(number) => code.op32(BPF_MOV, RESULT, Operand::Imm(*number as i32)),
         Value::Length => code.load(BPF_W, RESULT, VIEW, at!(length)),
         Value::Protocol => code.load(BPF_W, RESULT, VIEW, at!(protocol)),
         Value::Load {
@@ -233,12 +230,12 @@ fn load_behind(code: &mut Assembler, at: u32, size: u8, rejected: Label) {
 fn read(code: &mut Assembler, size: u8, rejected: Label) {
     let (address, window) = (Reg(1), Reg(2));
     let (helper, done) = (code.label(), code.label());
-    code.load_u64(window, WINDOW);
+    code.op32(BPF_MOV, window, Operand::Imm(WINDOW as i32));
     code.jump32(BPF_JEQ, window, Operand::Imm(ABSENT as i32), helper);
     code.set(address, Operand::Reg(Reg(3)));
     code.op64(BPF_SUB, address, Operand::Reg(window));
     code.load_u64(RETURNED, Config::CAST);
-    code.load_u64(window, WINDOW);
+    code.op32(BPF_MOV, window, Operand::Imm(WINDOW as i32));
     code.op64(BPF_ADD, RETURNED, Operand::Reg(window));
     code.load(width(size), RESULT, RETURNED, 0);
     code.jump(done);

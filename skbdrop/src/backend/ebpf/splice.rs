@@ -2,11 +2,19 @@
 
 use super::assembler::jump;
 use crate::{Error, Result};
-use aya_obj::generated::{BPF_DW, BPF_IMM, BPF_LD, bpf_insn};
+use aya_obj::generated::{BPF_ALU, BPF_DW, BPF_IMM, BPF_K, BPF_LD, BPF_MOV, bpf_insn};
 use skbdrop_ebpf::view::FILTER;
 
 /// Loads 64 bits, a number or an address. It is two instructions with half of them each.
 const LOAD_64: u8 = (BPF_LD | BPF_IMM | BPF_DW) as u8;
+
+/// Sets a register to a number of 32 bits.
+const SET_32: u8 = (BPF_ALU | BPF_MOV | BPF_K) as u8;
+
+/// The number that the instruction sets a register to, if it does.
+pub(super) fn set_number(instruction: &bpf_insn) -> Option<u32> {
+    (instruction.code == SET_32).then_some(instruction.imm as u32)
+}
 
 /// The number that the first of these instructions loads, if it is such a load.
 pub(super) fn loaded_number(instructions: &[bpf_insn]) -> Option<u64> {
