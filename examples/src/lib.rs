@@ -5,7 +5,9 @@ mod command;
 pub mod demo;
 mod line;
 pub mod output;
+mod plural;
 pub mod signals;
 
 pub use command::{Result, nothing, run, seconds};
 pub use line::Line;
+pub use plural::number_of;
