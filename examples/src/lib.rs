@@ -1,5 +1,5 @@
 //! What the examples share. They are the files and folders beside this crate's manifest, and README.md lists them;
-//! `cargo run --release --example NAME` runs one.
+//! `cargo run --release --example NAME` runs one; three need `--features NAME` too.
 
 mod command;
 pub mod demo;
