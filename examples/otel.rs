@@ -4,7 +4,7 @@
 //! this host, port 4318), `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_RESOURCE_ATTRIBUTES`.
 //!
 //! ```text
-//! # cargo run --release --example otel -- --logs-per-second 5
+//! # cargo run --release --features otel --example otel -- --logs-per-second 5
 //! otel: sending until Ctrl-C
 //! ```
 

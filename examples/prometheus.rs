@@ -4,7 +4,7 @@
 //! on many hosts.
 //!
 //! ```text
-//! # cargo run --release --example prometheus -- --listen 127.0.0.1:9976 &
+//! # cargo run --release --features prometheus --example prometheus -- --listen 127.0.0.1:9976 &
 //! # curl -s http://127.0.0.1:9976/metrics | grep '^skbdrop_drops_total'
 //! skbdrop_drops_total{reason="NO_SOCKET",subsystem="CORE",netns="own",interface="lo"} 17
 //! ```

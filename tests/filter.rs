@@ -727,13 +727,10 @@ fn names_that_the_kernel_does_not_have_are_errors() {
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn terms_that_can_never_hold_are_limitations() {
-    let filter: Filter = "reason NO_SOCKET and not (port 53 or netns 1) and symbol *udp*"
-        .parse()
-        .unwrap();
-    let limitations = |backend| {
+    let limitations = |backend, filter: &str| {
         let monitor = Monitor::builder()
             .backend(backend)
-            .filter(filter.clone())
+            .filter(filter.parse().unwrap())
             .build()
             .unwrap();
         monitor
@@ -742,13 +739,19 @@ fn terms_that_can_never_hold_are_limitations() {
             .map(ToString::to_string)
             .collect::<Vec<_>>()
     };
-    assert_eq!(limitations(Backend::Ebpf), [""; 0]);
-    let perf = limitations(Backend::Perf);
+    let filter = "reason NO_SOCKET and not (port 53 or netns 1) and symbol *udp*";
+    assert_eq!(limitations(Backend::Ebpf, filter), [""; 0]);
+    let perf = limitations(Backend::Perf, filter);
     assert_eq!(perf.len(), 2, "{perf:?}");
     assert!(
         perf[0].starts_with("`port 53` in the filter holds never"),
         "{perf:?}"
     );
+    assert_eq!(limitations(Backend::Ebpf, "interface lo"), [""; 0]);
+    let misspelt = limitations(Backend::Ebpf, "interface l0");
+    assert_eq!(misspelt.len(), 1, "{misspelt:?}");
+    assert!(misspelt[0].contains("has the name `l0`"), "{misspelt:?}");
+    assert!(misspelt[0].contains("`lo`"), "{misspelt:?}");
 }
 
 #[test]

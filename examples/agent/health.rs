@@ -1,6 +1,7 @@
 //! The agent's own numbers, of all the monitors that it has had.
 
 use skbdrop::{DropEvent, Stats};
+use skbdrop_examples::number_of;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
@@ -40,9 +41,9 @@ impl Health {
     pub(crate) fn line(&self, waiting: usize, room: usize) -> String {
         let numbers = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let [received, lost, undecodable] = numbers.sum();
-        let opened = numbers.opened;
+        let opened = number_of(numbers.opened, "time");
         format!(
-            "received {received}, lost {lost}, undecodable {undecodable}, waiting {waiting} of {room}, opened {opened} times\n"
+            "received {received}, lost {lost}, undecodable {undecodable}, waiting {waiting} of {room}, opened {opened}\n"
         )
     }
 

@@ -3,9 +3,9 @@
 //!
 //! ```text
 //! # cargo run --release --example agent -- --every 1
-//! received 15, lost 0, undecodable 0, waiting 0 of 1024, opened 1 times
+//! received 15, lost 0, undecodable 0, waiting 0 of 1024, opened 1 time
 //! ^C
-//! received 24, lost 0, undecodable 0, waiting 0 of 1024, opened 1 times
+//! received 24, lost 0, undecodable 0, waiting 0 of 1024, opened 1 time
 //! handled 24, which told of 0 lost
 //!         20  NO_SOCKET in netns lab
 //!          4  NETFILTER_DROP in netns lab

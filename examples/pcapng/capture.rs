@@ -56,8 +56,8 @@ impl<W: Write> Capture<W> {
     }
 
     /// How many interfaces were described.
-    pub(crate) fn interfaces(&self) -> usize {
-        self.interfaces.len()
+    pub(crate) fn interfaces(&self) -> u64 {
+        self.interfaces.len() as u64
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {

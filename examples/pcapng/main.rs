@@ -11,7 +11,7 @@ mod capture;
 use capture::Capture;
 use futures::StreamExt as _;
 use skbdrop::{Backend, Monitor};
-use skbdrop_examples::{Result, demo, signals};
+use skbdrop_examples::{Result, demo, number_of, signals};
 use std::{
     fs::File,
     io::{self, BufWriter, IsTerminal as _, Write},
@@ -115,9 +115,9 @@ async fn write(options: &Options, out: Box<dyn Write>) -> Result {
     capture.flush()?;
     let lost = monitor.stats()?.lost;
     eprintln!(
-        "pcapng: {} packets at {} interfaces, {lost} lost before they could be written",
-        capture.packets(),
-        capture.interfaces(),
+        "pcapng: {} at {}, {lost} lost before they could be written",
+        number_of(capture.packets(), "packet"),
+        number_of(capture.interfaces(), "interface"),
     );
     Ok(())
 }

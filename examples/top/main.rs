@@ -2,7 +2,7 @@
 //! of a reason and what it means.
 //!
 //! ```text
-//! # cargo run --release --example top -- --demo
+//! # cargo run --release --features top --example top -- --demo
 //! skbdrop top  ebpf  460 drops  17/s  0 lost
 //! REASON                    DROPS/S       DROPS EACH SECOND
 //! NO_SOCKET                      16         412                 ▁▇▅▇█▃█▇▄█▇▅█▇▅██▅

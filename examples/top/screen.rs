@@ -11,7 +11,7 @@ use ratatui::{
     text::{Line as Text, Span},
     widgets::{Cell, Paragraph, Row, Sparkline, Table, Wrap},
 };
-use skbdrop_examples::Line;
+use skbdrop_examples::{Line, number_of};
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -192,7 +192,7 @@ fn draw_bars(frame: &mut Frame<'_>, count: &Count, area: Rect) {
 }
 
 fn counted(count: &Count) -> String {
-    format!("{} drops  {}/s", count.sum, count.rate())
+    format!("{}  {}/s", number_of(count.sum, "drop"), count.rate())
 }
 
 fn number(number: u64) -> Cell<'static> {

@@ -8,14 +8,15 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// What went wrong: the act that failed, its object and, where there is one, the remedy.
 ///
 /// The text is one sentence without the cause; the cause is in
-/// [`source()`](std::error::Error::source). `{:#}` prints both.
+/// [`source()`](std::error::Error::source). `{:#}` prints both in one line. `{:?}`, which is what a `main` that returns it
+/// and `unwrap` print, has each cause, or each backend that refused, in a line of its own; `{:#?}` has the fields.
 ///
 /// ```
 /// let error = skbdrop::Resolver::from_btf_file("/nonexistent").unwrap_err();
 /// assert_eq!(error.kind(), skbdrop::ErrorKind::NotFound);
 /// assert!(format!("{error:#}").contains("/nonexistent"));
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub struct Error {
     kind: ErrorKind,
     context: String,
@@ -85,14 +86,9 @@ impl Error {
         } else {
             ErrorKind::NotSupported
         };
-        let mut context = "no backend works here".to_owned();
-        for (n, (backend, error)) in report.refusals().enumerate() {
-            let separator = if n == 0 { ": " } else { "; " };
-            context += &format!("{separator}{}: {error:#}", backend.name());
-        }
         Self {
             report: Some(Box::new(report)),
-            ..Self::new(kind, context)
+            ..Self::new(kind, "no backend works here")
         }
     }
 
@@ -118,18 +114,97 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// What caused it, and what caused that.
+    fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        std::iter::successors(std::error::Error::source(self), |cause| cause.source())
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.context)?;
+        for (n, (backend, error)) in self.refusals().enumerate() {
+            let separator = if n == 0 { ": " } else { "; " };
+            write!(f, "{separator}{}: {error:#}", backend.name())?;
+        }
         if f.alternate() {
-            let mut cause = std::error::Error::source(self);
-            while let Some(error) = cause {
-                write!(f, ": {error}")?;
-                cause = error.source();
+            for cause in self.causes() {
+                write!(f, ": {cause}")?;
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            context,
+            source,
+            report,
+        } = self;
+        if f.alternate() {
+            return f
+                .debug_struct("Error")
+                .field("kind", kind)
+                .field("context", context)
+                .field("source", source)
+                .field("report", report)
+                .finish();
+        }
+        f.write_str(context)?;
+        for (backend, error) in self.refusals() {
+            write!(f, "\n    {}: {error:#}", backend.name())?;
+        }
+        for cause in self.causes() {
+            write!(f, "\n    caused by: {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Support;
+
+    fn refused() -> Error {
+        let io = io::Error::from_raw_os_error(rustix::io::Errno::PERM.raw_os_error());
+        let inner = Error::io("cannot load the program", io);
+        Error::new(ErrorKind::PermissionDenied, "cannot open the eBPF backend").caused_by(inner)
+    }
+
+    #[test]
+    fn main_prints_a_cause_a_line() {
+        let error = refused();
+        assert_eq!(error.to_string(), "cannot open the eBPF backend");
+        let line = "cannot open the eBPF backend: cannot load the program: \
+                    Operation not permitted (os error 1)";
+        assert_eq!(format!("{error:#}"), line);
+        let lines = "cannot open the eBPF backend\n    caused by: cannot load the program\n    \
+                     caused by: Operation not permitted (os error 1)";
+        assert_eq!(format!("{error:?}"), lines);
+        let fields = format!("{error:#?}");
+        assert!(fields.contains("kind: PermissionDenied"), "{fields}");
+        assert!(fields.contains("code: 1"), "{fields}");
+    }
+
+    #[test]
+    fn main_prints_a_backend_a_line() {
+        let error = Error::no_backend(Report {
+            backends: vec![
+                (BackendKind::Ebpf, Support::No(refused())),
+                (
+                    BackendKind::Perf,
+                    Support::No(Error::not_supported("no tracefs")),
+                ),
+            ],
+            facts: Vec::new(),
+        });
+        let lines = "no backend works here\n    ebpf: cannot open the eBPF backend: cannot load the program: \
+                     Operation not permitted (os error 1)\n    perf: no tracefs";
+        assert_eq!(format!("{error:?}"), lines);
     }
 }

@@ -524,8 +524,10 @@ impl Builder {
     /// clock; by default there is no limit. The rest is counted in [`Stats::limited`]. Only drops that pass the filter
     /// and the sampling are counted towards it, and the eBPF backend does so in the kernel.
     ///
-    /// Some 4,000 pairs of reason and place are counted apart, far more than a kernel has; what is beyond is not
-    /// limited. CPUs that drop for the same reason at the same place in the same moment may each see the
+    /// 4,096 pairs of reason and place are counted apart in one second, far more than a kernel drops at. Of pairs beyond, more
+    /// may be told than the limit, never fewer: the eBPF backend's table, which has its entries of earlier seconds in it
+    /// as well, forgets about the one that dropped longest ago for each that is new, and counts from 0 what it forgot and
+    /// drops again; with the other backends what is beyond is not limited. CPUs that drop for the same reason at the same place in the same moment may each see the
     /// others' drops in the count: then as many fewer are told.
     pub fn limit_rate(mut self, per_second: u32) -> Self {
         self.limits.per_second = Some(per_second);
@@ -597,7 +599,7 @@ impl Builder {
         limitations.extend(
             filter
                 .iter()
-                .flat_map(|filter| filter.limitations(source.kind())),
+                .flat_map(|filter| filter.limitations(source.kind(), source.is_of_this_kernel())),
         );
         let gate = match source.left_out()? {
             // It leaves out what it has to itself.

@@ -76,6 +76,7 @@ fn build_example(name: &str) {
             "--quiet",
             "-p",
             "skbdrop-examples",
+            "--all-features",
             "--example",
             name,
         ])

@@ -127,6 +127,14 @@ pub(crate) fn check() -> Result {
 
 /// Installs the tools of the build: Debian's packages, and the linker into the cache.
 pub(crate) fn install() -> Result {
+    if host::is_installed("rustup") && !host::is_installed(DEBIAN[0]) {
+        return Err(format!(
+            "Debian allows no package `rustup` beside `{}`, which builds the eBPF object\n\
+             remedy: rustup by its own installer (https://rustup.rs) in place of the package; \
+             what it has installed in ~/.rustup stays",
+            DEBIAN[0]
+        ));
+    }
     host::apt_install(&DEBIAN)?;
     if linker().is_some() {
         return Ok(());

@@ -179,7 +179,7 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result {
         return Ok(());
     }
     let line = format!(
-        "apt-get install -y --no-install-recommends {}",
+        "apt-get install -y --no-install-recommends --no-remove {}",
         missing.join(" ")
     );
     if !MAY_INSTALL.load(Ordering::Relaxed) || !is_root() || !Path::new("/usr/bin/apt-get").exists()
@@ -197,6 +197,8 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result {
             "-qq",
             "-y",
             "--no-install-recommends",
+            // What the user has installed stays, whatever conflicts with it.
+            "--no-remove",
             "-o",
             "Dpkg::Use-Pty=0",
             "install",
@@ -204,7 +206,8 @@ pub(crate) fn apt_install(packages: &[&str]) -> Result {
         .args(&missing))
 }
 
-fn is_installed(package: &str) -> bool {
+/// Whether Debian's package manager has it installed.
+pub(crate) fn is_installed(package: &str) -> bool {
     output(Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]))
         .is_some_and(|status| status.ends_with("install ok installed"))
 }

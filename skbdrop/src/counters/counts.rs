@@ -80,7 +80,9 @@ pub struct Count {
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} drops, {} bytes", self.tally.drops, self.tally.bytes)?;
+        let Tally { drops, bytes } = self.tally;
+        let one = |number| if number == 1 { "" } else { "s" };
+        write!(f, "{drops} drop{}, {bytes} byte{}", one(drops), one(bytes))?;
         if let Some(reason) = &self.reason {
             write!(f, ", {reason}")?;
         }

@@ -1,6 +1,8 @@
 //! [`Filter`]: which drops a monitor is to tell of.
 
+mod excerpt;
 mod expr;
+mod interfaces;
 mod noise;
 mod parse;
 mod pattern;
@@ -43,7 +45,8 @@ use std::{ops, sync::Arc};
 /// a packet without ports, nor where the backend shows no packet. So `not port 53` holds for these. A filter that keeps
 /// some drops never gives one of which it is not sure, and one that leaves some out never hides
 /// one of which it is not sure. Terms that the backend in use can never know are in
-/// [`Monitor::limitations`](crate::Monitor::limitations).
+/// [`Monitor::limitations`](crate::Monitor::limitations), as are names that no [interface](Self::interface) of this network
+/// namespace has.
 ///
 /// # Names
 ///
@@ -83,8 +86,9 @@ use std::{ops, sync::Arc};
 ///         | "noise" | "all" | "none"
 /// ```
 ///
-/// `not` binds closest, `and` closer than `or`. A name with other characters than letters, digits and
-/// `._:@*?-` stands in double quotes, in which a backslash takes the next character as it is.
+/// A `NUMBER`, `BYTES`, marks and EtherTypes are decimal, or hexadecimal after `0x`. `not` binds closest, `and` closer
+/// than `or`. A name with other characters than letters, digits and `._:@*?-` stands in double quotes, in which a backslash
+/// takes the next character as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Filter(pub(crate) Expr<Term>);
@@ -146,6 +150,9 @@ impl Filter {
     /// Drops of packets that came in by an interface of this name, in any network namespace, or never came in and were to
     /// leave by it. The name is that of the event. Where the event has an interface's index and no name, it is compared with the index that
     /// the name had in the monitor's own namespace when the monitor was built, if the drop was in that namespace.
+    ///
+    /// A name that no interface of that namespace has then is no error, for another namespace may have it, or this one later.
+    /// It is one of the monitor's [limitations](crate::Monitor::limitations), with names that are nearly the same.
     pub fn interface(name: impl AsRef<str>) -> Self {
         Self::of(Term::Interface(name.as_ref().into()))
     }
@@ -256,7 +263,10 @@ impl Filter {
     ///
     /// Nothing that an administrator decides (netfilter, tc, XDP, XFRM, a full queue) is among them, nor `NO_SOCKET`,
     /// which is a port scan on one host and a crashed server on the next. `NOT_SPECIFIED` is not either: it is what the kernel says where
-    /// nobody has given the reason a name yet. On kernels without reasons (before Linux 5.17) it holds for no drop.
+    /// nobody has given the reason a name yet.
+    ///
+    /// It knows reasons and nothing else, no place and no protocol. So on kernels without reasons (before Linux 5.17) it holds
+    /// for no drop, and `!Filter::noise()` keeps them all.
     pub fn noise() -> Self {
         Self::of(Term::Noise)
     }

@@ -2,6 +2,7 @@
 
 use super::{
     Filter, Prefix,
+    excerpt::around,
     prefix::Ports,
     text::{PROTOCOLS, TRANSPORTS, is_plain},
 };
@@ -158,7 +159,7 @@ impl Parser<'_> {
     }
 
     fn number(&mut self, what: &str) -> Result<u32> {
-        self.value(what, |text| text.parse().ok())
+        self.value(what, hexadecimal)
     }
 
     fn prefix(&mut self) -> Result<Prefix> {
@@ -226,7 +227,10 @@ impl Parser<'_> {
 
     fn expected(&self, what: &str, found: Option<Word>) -> Error {
         match found {
-            Some(word) => self.bad(word.start, &format!("`{}` instead of {what}", word.text)),
+            Some(word) => {
+                let found = around(&word.text, 0);
+                self.bad(word.start, &format!("`{found}` instead of {what}"))
+            }
             None => self.bad(self.text.len(), &format!("it ends where {what} should be")),
         }
     }
@@ -234,7 +238,10 @@ impl Parser<'_> {
     fn bad(&self, at: usize, what: &str) -> Error {
         Error::new(
             ErrorKind::InvalidInput,
-            format!("the filter `{}` is wrong at byte {at}: {what}", self.text),
+            format!(
+                "the filter `{}` is wrong at byte {at}: {what}",
+                around(self.text, at)
+            ),
         )
     }
 }
@@ -337,6 +344,10 @@ mod tests {
                 Filter::mark(0x10) | Filter::mark_masked(0xab, 0xff),
             ),
             (
+                "netns 0xf0000000 or ifindex 0x1f or min-length 0x40",
+                Filter::netns(0xf000_0000) | Filter::ifindex(31) | Filter::min_length(64),
+            ),
+            (
                 "pcap \"udp port 53\"",
                 Filter::pcap("udp port 53").expect("an expression"),
             ),
@@ -365,6 +376,9 @@ mod tests {
             ("protocol 0x+1", "instead of ipv4"),
             ("mark 0x100000000", "instead of a mark"),
             ("mark 1/", "instead of a mark"),
+            ("netns f0000000", "`f0000000` instead of an inode number"),
+            ("netns 0x1f0000000", "instead of an inode number"),
+            ("ifindex 0x", "instead of an interface's index"),
             ("mark 0x1ff/0xff", "instead of a mark"),
             ("pcap \"udp prt 53\"", "udp prt 53"),
             ("é", "unexpected `é`"),
@@ -372,6 +386,25 @@ mod tests {
             let error = text.parse::<Filter>().expect_err(text);
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains(part), "{text}: {error}");
+        }
+        let long = "port 53 or ".repeat(500);
+        for text in [
+            format!("{long}port x or {long}all"),
+            format!("pcap \"{long}port x or {long}port 1\""),
+        ] {
+            let error = text.parse::<Filter>().expect_err("no port").to_string();
+            assert!(error.len() < 400, "{error}");
+            assert!(error.contains("port 53 or port x or port 53"), "{error}");
+        }
+        for word in [
+            "x".repeat(10_000),
+            format!("address {}", "1".repeat(10_000)),
+            format!("pcap \"{}\"", "1".repeat(10_000)),
+            format!("pcap \"{}\"", "x".repeat(10_000)),
+            format!("pcap \"{}\"", "1:".repeat(10_000)),
+        ] {
+            let error = word.parse::<Filter>().expect_err("no filter").to_string();
+            assert!(error.len() < 600, "{error}");
         }
         let deep = "not ".repeat(5000) + "all";
         assert!(deep.parse::<Filter>().is_err());

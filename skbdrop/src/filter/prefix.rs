@@ -1,5 +1,6 @@
 //! [`Prefix`] and [`Ports`]: what addresses and ports are compared with.
 
+use super::excerpt::around;
 use crate::{Error, ErrorKind, Result};
 use std::{
     fmt,
@@ -95,6 +96,7 @@ impl FromStr for Prefix {
     /// `192.0.2.1`, `192.0.2.0/24`, `2001:db8::/32`.
     fn from_str(text: &str) -> Result<Self> {
         let bad = || {
+            let text = around(text, 0);
             let text = format!("`{text}` is no address and no prefix (like 192.0.2.0/24)");
             Error::new(ErrorKind::InvalidInput, text)
         };

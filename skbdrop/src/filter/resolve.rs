@@ -1,7 +1,7 @@
 //! From a filter to a [`Plan`]: names become what the running kernel has for them.
 
 use super::{
-    Expr, Filter, Term,
+    Expr, Filter, Term, interfaces,
     noise::NOISE,
     pattern::Pattern,
     plan::{self, End, Field, Plan, Reasons, Sites, Test, joined},
@@ -68,8 +68,9 @@ impl Filter {
         Ok(Plan(self.0.try_map(&mut |term| term.resolve(names))?))
     }
 
-    /// Its terms that can never hold with this backend, each with the reason.
-    pub(crate) fn limitations(&self, backend: BackendKind) -> Vec<Error> {
+    /// Its terms that can never hold with this backend, each with the reason, and the interfaces that are not there, if it is
+    /// about this kernel's.
+    pub(crate) fn limitations(&self, backend: BackendKind, of_this_kernel: bool) -> Vec<Error> {
         let mut limitations = Vec::new();
         self.0.for_each(&mut |term| {
             let lacking = match (backend, term) {
@@ -86,6 +87,12 @@ impl Filter {
             if let Some(lacking) = lacking {
                 let term = Filter(Expr::Test(term.clone()));
                 limitations.push(Error::not_supported(format!("`{term}` in the filter holds {lacking}")));
+            }
+            if let Term::Interface(name) = term
+                && backend != BackendKind::Perf
+                && of_this_kernel
+            {
+                limitations.extend(interfaces::absence(name));
             }
         });
         limitations

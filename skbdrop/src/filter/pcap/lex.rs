@@ -1,5 +1,6 @@
 //! The words of a tcpdump expression.
 
+use crate::filter::excerpt::around;
 use std::net::Ipv6Addr;
 
 /// How many words and symbols an expression may have.
@@ -73,7 +74,7 @@ fn token(text: &str) -> Result<(Kind, usize), String> {
         }
         return match text.parse() {
             Ok(address) => Ok((Kind::V6(address), colons)),
-            Err(_) => Err(format!("`{text}` is no address")),
+            Err(_) => Err(format!("`{}` is no address", around(text, 0))),
         };
     }
     let len = run(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -85,7 +86,7 @@ fn token(text: &str) -> Result<(Kind, usize), String> {
     if first.is_ascii_digit() {
         let len = run(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
         let number = &text[..len];
-        let bad = || format!("`{number}` is no number and no address");
+        let bad = || format!("`{}` is no number and no address", around(number, 0));
         let kind = if number.contains('.') {
             dotted(number)
         } else {

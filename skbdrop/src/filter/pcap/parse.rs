@@ -5,7 +5,7 @@ use super::{
     primitive::{Arithmetic, Direction, Family, Headers, Protocol, Test, length},
     program::{Op, Program, Relation, Value},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, filter::excerpt::around};
 
 /// How deep parentheses, brackets, `not`, and what `%` and `^` take to their right may be nested.
 const MAX_DEPTH: usize = 32;
@@ -160,6 +160,7 @@ pub(super) fn program(text: &str) -> Result<Program> {
     let both = compile(Headers::ethernet())
         .and_then(|ethernet| Ok((ethernet, compile(Headers::network())?)));
     let (ethernet, network) = both.map_err(|(at, what)| {
+        let text = around(text, at);
         let text = format!("the tcpdump expression `{text}` is wrong at byte {at}: {what}");
         Error::new(ErrorKind::InvalidInput, text)
     })?;
@@ -761,6 +762,7 @@ impl Parser<'_> {
         match self.kind() {
             None => self.wrong(&format!("it ends where {what} should be")),
             Some(Kind::Word(word)) => {
+                let word = around(word, 0);
                 self.wrong(&format!("`{word}` is not supported here, only {what}"))
             }
             Some(_) => self.wrong(&format!("only {what} can be here")),
