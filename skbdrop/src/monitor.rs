@@ -13,6 +13,7 @@ use crate::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     collections::VecDeque,
+    mem,
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
     time::{Duration, Instant},
@@ -66,6 +67,8 @@ pub struct Monitor {
     gate: Gate,
     limitations: Vec<Error>,
     pending: VecDeque<DropEvent>,
+    /// Events of the last batch.
+    last_batch: usize,
     received: u64,
     undecodable: u64,
     /// There may be more to read without waiting, of which the descriptor has told already.
@@ -169,28 +172,48 @@ impl Monitor {
     /// call.
     pub fn next_batch(&mut self, max: usize) -> Result<Vec<DropEvent>> {
         let max = max.min(MAX_BATCH);
-        let mut batch = Vec::new();
+        if let Some(e) = self.failure.take() {
+            return Err(e);
+        }
+        // What is read goes straight there, as events are large; and there are as many as the last time.
+        let mut batch = Vec::with_capacity(self.last_batch.min(max));
         let mut idle = 0;
-        while batch.len() < max {
-            match self.try_next() {
-                Ok(Some(event)) => {
-                    if batch.len() == batch.capacity() {
-                        // Room for all that was decoded, and not for each.
-                        batch.reserve((self.pending.len() + 1).min(max - batch.len()));
-                    }
-                    batch.push(event);
-                }
+        loop {
+            let waiting = self.pending.len().min(max - batch.len());
+            batch.extend(self.pending.drain(..waiting));
+            if batch.len() == max || self.ended {
+                break;
+            }
+            if self.source_ended {
+                self.ended = true;
+                break;
+            }
+            let before = batch.len();
+            let read = if max - before < BATCH {
+                self.refill()
+            } else {
+                batch.reserve(BATCH);
+                self.read(&mut |event| batch.push(event))
+            };
+            match read {
+                Ok(()) if batch.len() > before || !self.pending.is_empty() => {}
                 // No more than a batch's worth of what nobody wants.
-                Ok(None) if self.has_more && idle + 1 < MAX_BATCH / (MAX_ROUNDS * BATCH) => {
-                    idle += 1
-                }
-                Ok(None) => break,
-                Err(e) if batch.is_empty() => return Err(e),
+                Ok(()) if self.has_more && idle + 1 < MAX_BATCH / (MAX_ROUNDS * BATCH) => idle += 1,
+                Ok(()) if self.source_ended => {}
+                Ok(()) => break,
                 Err(e) => {
+                    self.ended = true;
+                    if batch.is_empty() {
+                        return Err(e);
+                    }
                     self.failure = Some(e);
                     break;
                 }
             }
+        }
+        self.last_batch = batch.len();
+        if batch.capacity() / 4 > batch.len() {
+            batch.shrink_to_fit();
         }
         Ok(batch)
     }
@@ -270,31 +293,44 @@ impl Monitor {
         self.ended = true;
     }
 
-    /// Reads a batch, or a few until there is an event for the user among what was read.
+    /// [Reads](Self::read) into what is pending.
     fn refill(&mut self) -> Result<()> {
+        let mut pending = mem::take(&mut self.pending);
+        let read = self.read(&mut |event| pending.push_back(event));
+        self.pending = pending;
+        read
+    }
+
+    /// Reads a batch, or a few until there is an event for the user among what was read. Hands out the events.
+    #[inline(always)]
+    fn read(&mut self, queue: &mut impl FnMut(DropEvent)) -> Result<()> {
         let Self {
             source,
             pipeline,
             gate,
-            pending,
             received,
             ..
         } = self;
         let kind = source.kind();
         for _ in 0..MAX_ROUNDS {
             pipeline.begin_batch();
+            let mut handed_out = false;
+            #[cfg(feature = "tracing")]
+            let mut lost = 0_u64;
             let read = source.read(BATCH, &mut |record| {
                 let mut event = pipeline.event(record, kind);
                 if gate.admits(&mut event) {
                     *received = received.saturating_add(event.count);
-                    pending.push_back(event);
+                    #[cfg(feature = "tracing")]
+                    {
+                        lost = lost.saturating_add(event.lost_before);
+                    }
+                    handed_out = true;
+                    queue(event);
                 }
             })?;
             #[cfg(feature = "tracing")]
-            {
-                let lost = pending.iter().map(|event| event.lost_before);
-                self.losses.note(lost.fold(0, u64::saturating_add));
-            }
+            self.losses.note(lost);
             if read.undecodable > 0 {
                 tell!(
                     warn,
@@ -306,7 +342,7 @@ impl Monitor {
             self.source_ended = read.ended;
             // Nothing but what could not be decoded or is not wanted: there may be more behind it, of which the
             // descriptor has told already. A source that has no more hands out nothing.
-            self.has_more = pending.is_empty() && !read.ended && read.taken > 0;
+            self.has_more = !handed_out && !read.ended && read.taken > 0;
             if !self.has_more {
                 break;
             }
@@ -634,6 +670,7 @@ impl Builder {
             pipeline: Pipeline::new(resolver, locations),
             gate,
             pending: VecDeque::with_capacity(BATCH),
+            last_batch: 0,
             received: 0,
             undecodable: 0,
             has_more: false,
