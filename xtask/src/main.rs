@@ -22,6 +22,7 @@ mod modules;
 mod netdevsim;
 mod package;
 mod packages;
+mod soak;
 mod test;
 mod vm;
 
@@ -45,6 +46,8 @@ cargo xtask COMMAND
   facts KERNEL…   record what kernels say of drop reasons, for the resolver's tests: running is this
                   machine's; others boot in QEMU, by one of the names above or as SUITE/PACKAGE of Debian
   bench [OPTION]…  measure what it costs, ours and other tools', as root: a report and a chart
+  soak [--minutes N]
+                  watch drops for an hour, or N minutes, by all backends at once, as root: a report
   package         check the packages as a stranger gets them: each feature, least versions, licences
   api             write the list of what is public, after a change of it that is meant
   api --check     compare the list with what is public
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         ["kernels", arguments @ ..] => kernels::run(arguments).map(done),
         ["facts", kernels @ ..] => facts::run(kernels).map(done),
         ["bench", arguments @ ..] => bench::run(arguments),
+        ["soak", arguments @ ..] => soak::run(arguments),
         ["package"] => package::check().map(done),
         ["api"] => api::write().map(done),
         ["api", "--check"] => api::check().map(done),
