@@ -24,6 +24,7 @@ mod package;
 mod packages;
 mod soak;
 mod test;
+mod unsafety;
 mod vm;
 
 use std::process::ExitCode;
@@ -51,6 +52,8 @@ cargo xtask COMMAND
   package         check the packages as a stranger gets them: each feature, least versions, licences
   api             write the list of what is public, after a change of it that is meant
   api --check     compare the list with what is public
+  unsafe          write the list of what is unsafe in the published crates, with the reasons
+  unsafe --check  compare the list with the sources
   vm --kernel VMLINUZ [OPTION]… -- COMMAND…
                   run a command in another kernel, in QEMU: its output and exit status are ours
 ";
@@ -73,6 +76,8 @@ fn main() -> ExitCode {
         ["package"] => package::check().map(done),
         ["api"] => api::write().map(done),
         ["api", "--check"] => api::check().map(done),
+        ["unsafe"] => unsafety::write().map(done),
+        ["unsafe", "--check"] => unsafety::check().map(done),
         ["vm", arguments @ ..] => vm::run(arguments),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
