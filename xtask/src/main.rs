@@ -17,6 +17,7 @@ mod kernels;
 mod ldd;
 mod libtest;
 mod machine;
+mod miri;
 mod modinfo;
 mod modules;
 mod netdevsim;
@@ -42,6 +43,7 @@ cargo xtask COMMAND
   test --no-install   the same with what is there already
   fuzz [TARGET]… [--seconds N]
                   feed the parsers with hostile input: all targets or those named, each for N seconds (60)
+  miri            run the tests of what touches bytes and shared memory under Miri, of rustup's nightly
   kernels [NAME]…   run the live tests on other kernels, in QEMU: all, or those named
   kernels --list  the kernels' names, and where in the cache they are
   facts KERNEL…   record what kernels say of drop reasons, for the resolver's tests: running is this
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         ["test"] => test::run_all(true).map(done),
         ["test", "--no-install"] => test::run_all(false).map(done),
         ["fuzz", arguments @ ..] => fuzz::fuzz(arguments).map(done),
+        ["miri"] => miri::run().map(done),
         ["kernels", arguments @ ..] => kernels::run(arguments).map(done),
         ["facts", kernels @ ..] => facts::run(kernels).map(done),
         ["bench", arguments @ ..] => bench::run(arguments),
