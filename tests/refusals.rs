@@ -3,52 +3,18 @@
 #![allow(clippy::unwrap_used)] // tests panic
 
 use skbdrop::{Backend, ErrorKind, Monitor};
-use std::process::Command;
-use support::btf::Encoder;
+use support::{btf::Encoder, fewer};
 
-/// Runs the probe behind `wrapper`, a command that runs its arguments with less than we have.
+const PROBE: &str = env!("CARGO_BIN_EXE_probe");
+
+/// Runs the probe behind `wrapper`.
 fn probe(wrapper: &[&str], what: &str) -> String {
-    // Other users may not enter the build's folder.
-    let folder = std::env::temp_dir().join(format!(
-        "skbdrop-probe-{}-{:?}",
-        std::process::id(),
-        std::thread::current().id()
-    ));
-    std::fs::create_dir_all(&folder).unwrap();
-    let program = folder.join("probe");
-    std::fs::copy(env!("CARGO_BIN_EXE_probe"), &program).unwrap();
-    let program_path = program.to_str().unwrap();
-    let words: Vec<&str> = wrapper
-        .iter()
-        .copied()
-        .chain([program_path, what])
-        .collect();
-    let output = Command::new(words[0]).args(&words[1..]).output();
-    std::fs::remove_dir_all(&folder).unwrap();
-    let output = output.unwrap_or_else(|e| panic!("cannot start `{}`: {e}", words[0]));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    fewer::run(PROBE, wrapper, what)
 }
 
-/// Runs as an ordinary user who has only `capabilities`.
+/// Runs it as an ordinary user who has only `capabilities`.
 fn with_capabilities(capabilities: &str, what: &str) -> String {
-    let capabilities = if capabilities.is_empty() {
-        "-all".to_owned()
-    } else {
-        format!("-all,{capabilities}")
-    };
-    let inherited = format!("--inh-caps={capabilities}");
-    let ambient = format!("--ambient-caps={capabilities}");
-    let wrapper = [
-        "setpriv",
-        "--reuid=1000",
-        "--regid=1000",
-        "--clear-groups",
-        &inherited,
-        &ambient,
-    ];
-    probe(&wrapper, what)
+    fewer::with_capabilities(PROBE, capabilities, what)
 }
 
 /// Runs in a mount namespace of its own, after `prepare`.

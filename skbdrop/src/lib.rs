@@ -72,6 +72,7 @@ mod given_names;
 pub mod headers;
 mod monitor;
 mod pipeline;
+mod privileges;
 mod process;
 #[cfg(test)]
 mod promises;

@@ -7,6 +7,7 @@ use crate::{
     filter::Names,
     gate::{Gate, Limits},
     pipeline::Pipeline,
+    privileges,
     reactor::Readiness,
     symbols::Locations,
 };
@@ -413,6 +414,7 @@ pub struct Builder {
     sockets: bool,
     qdiscs: bool,
     stacks: bool,
+    drop_capabilities: bool,
     source: Option<Box<dyn Source>>,
     resolver: Option<Resolver>,
     filter: Option<Filter>,
@@ -435,6 +437,7 @@ impl Default for Builder {
             sockets: true,
             qdiscs: true,
             stacks: false,
+            drop_capabilities: false,
             source: None,
             resolver: None,
             filter: None,
@@ -578,6 +581,47 @@ impl Builder {
         self
     }
 
+    /// Whether [`build`](Self::build), once everything is open, gives up the capabilities of the thread that calls it; no by default.
+    ///
+    /// The thread is left without effective, permitted, inheritable and ambient capabilities, with `no_new_privs` set, and
+    /// without a bounding set where it held CAP_SETPCAP. There is no way back: what it executes gains nothing either, be it
+    /// set-user-ID or executed by user 0. The netlink backend keeps CAP_NET_ADMIN, effective and permitted, without which
+    /// it could not switch `drop_monitor` off at its end.
+    ///
+    /// # Threads
+    ///
+    /// In Linux each thread has capabilities of its own, and a new one those of the thread that starts it; no thread can
+    /// take another's away. So build the monitor before other threads are started: in `main`, before the
+    /// async runtime is. With tokio's runtime of several threads that is outside of `#[tokio::main]`, whose workers have started
+    /// by the time that its body runs; a monitor needs no runtime to be built. Threads that keep capabilities are named in
+    /// [`Monitor::limitations`]. This library has none then: symbols are read in `build`, which takes some 60 ms longer for it, and
+    /// async-io starts its thread when the stream is first polled.
+    ///
+    /// # What is different from then on
+    ///
+    /// * Events have the same fields. The kernel's lists of symbols and modules stay open, two descriptors, so that functions of modules
+    ///   that come later are found, too.
+    /// * perf: a CPU that comes online cannot be watched. The stream ends with an error that says so.
+    /// * Another monitor, [`Counters`](crate::Counters) or [`Symbols::from_kernel`](crate::Symbols::from_kernel) is refused as
+    ///   to anybody without privileges.
+    ///
+    /// The user stays the same, and with it the right to the user's files: user 0 still owns the system's.
+    ///
+    /// ```no_run
+    /// fn main() -> skbdrop::Result<()> {
+    ///     let mut monitor = skbdrop::Monitor::builder().drop_capabilities(true).build()?;
+    ///     // Threads, runtimes and what reads packets come after it.
+    ///     for event in monitor.iter() {
+    ///         println!("{}", event?);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn drop_capabilities(mut self, yes: bool) -> Self {
+        self.drop_capabilities = yes;
+        self
+    }
+
     /// Opens the backend. From its return on every drop is seen.
     ///
     /// # Errors
@@ -612,13 +656,22 @@ impl Builder {
             // A file that was named and is no good must not pass in silence because a backend can do without.
             settings.types()?;
         }
+        let is_of_this_kernel = self
+            .source
+            .as_ref()
+            .is_none_or(|source| source.is_of_this_kernel());
+        let look_up = self.symbols && is_of_this_kernel;
+        // Before anything is attached: a flood would fill the buffer meanwhile.
+        let read_ahead = self
+            .drop_capabilities
+            .then(|| Locations::read_ahead(look_up));
         let mut limitations = Vec::new();
         let (mut source, mut resolver) = match self.source {
             Some(source) => {
                 let resolver = match settings.given.take() {
                     Some(resolver) => resolver,
                     // A source from outside may do without the kernel's names.
-                    None if source.is_of_this_kernel() => {
+                    None if is_of_this_kernel => {
                         settings.resolver().unwrap_or_else(|_| Resolver::empty())
                     }
                     None => Resolver::empty(),
@@ -651,12 +704,15 @@ impl Builder {
                 )
             }
         };
-        let locations = Locations::new(self.symbols && source.is_of_this_kernel());
+        let locations = read_ahead.unwrap_or_else(|| Locations::new(look_up));
         if settings.stacks && source.kind() != BackendKind::Ebpf {
             limitations.push(Error::not_supported(format!(
                 "no call stacks: the backend {} has none (the eBPF backend has)",
                 source.kind().name()
             )));
+        }
+        if self.drop_capabilities {
+            limitations.extend(privileges::give_up(source.kind())?);
         }
         tell!(info, backend = source.kind().name(), "watching drops");
         #[cfg(feature = "tracing")]

@@ -1,11 +1,14 @@
 //! Names for kernel addresses, from `/proc/kallsyms`.
 
+mod lists;
+
 use crate::{Error, ErrorKind, Result, backend::SymbolText, diagnostics::tell, process::Maker};
+use lists::{Lists, Reading, unreadable};
 use std::{
     collections::HashMap,
     fmt,
     fs::File,
-    io::{BufRead, BufReader},
+    io::BufRead,
     mem,
     path::Path,
     sync::Arc,
@@ -77,18 +80,9 @@ impl Symbols {
     /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) where the kernel shows names without
     /// addresses; or the file cannot be read.
     pub fn from_kernel() -> Result<Self> {
-        Self::read(Path::new(KALLSYMS))
-    }
-
-    fn read(path: &Path) -> Result<Self> {
-        let describe = || format!("cannot read the kernel's symbols `{}`", path.display());
-        let file = File::open(path).map_err(|e| Error::io(describe(), e))?;
-        let symbols = Self::parse(BufReader::with_capacity(1 << 16, file));
-        let symbols = symbols.map_err(|e| Error::io(describe(), e))?;
-        if symbols.is_empty() {
-            return Err(hidden(path));
-        }
-        Ok(symbols)
+        let path = Path::new(KALLSYMS);
+        let file = File::open(path).map_err(|e| unreadable(path, e))?;
+        Self::read(file, path)
     }
 
     /// How many there are.
@@ -282,10 +276,10 @@ impl fmt::Debug for Symbols {
 /// Where in memory the running kernel has a symbol of its own.
 #[cfg(feature = "source-lines")]
 pub(crate) fn address_of(name: &str) -> Result<u64> {
-    let describe = || format!("cannot read the kernel's symbols `{KALLSYMS}`");
-    let file = File::open(KALLSYMS).map_err(|e| Error::io(describe(), e))?;
-    for line in BufReader::new(file).split(b'\n') {
-        let line = line.map_err(|e| Error::io(describe(), e))?;
+    let path = Path::new(KALLSYMS);
+    let file = File::open(path).map_err(|e| unreadable(path, e))?;
+    for line in std::io::BufReader::new(file).split(b'\n') {
+        let line = line.map_err(|e| unreadable(path, e))?;
         let line = String::from_utf8_lossy(&line);
         let mut words = line.split_ascii_whitespace();
         let (Some(address), _, Some(found)) = (words.next(), words.next(), words.next()) else {
@@ -315,15 +309,13 @@ fn hidden(path: &Path) -> Error {
     )
 }
 
-/// A list of symbols, and the modules that were loaded just before it was read.
-type Reading = (Vec<String>, Result<Symbols>);
-
 /// Resolves the locations of a monitor's events. Remembers answers: drops come from few places.
 ///
-/// The list is read by a thread of its own as soon as the value is made. Read at the first event it would keep the reader
-/// from the buffer for as long as a flood takes to fill it.
+/// The list is read by a thread of its own as soon as the value is made, or before it is made. Read at the first event it
+/// would keep the reader from the buffer for as long as a flood takes to fill it.
 #[derive(Debug)]
 pub(crate) struct Locations {
+    lists: Lists,
     symbols: Symbols,
     answers: HashMap<u64, Option<Arc<Symbol>>>,
     /// The last answer in the kernel itself: drops come many from one place.
@@ -346,11 +338,29 @@ impl Locations {
     pub(crate) fn new(look_up: bool) -> Self {
         let thread = || {
             let name = "skbdrop-symbols".to_owned();
+            let thread = thread::Builder::new().name(name);
             // Where there is no thread to be had, it is read when it is asked for.
-            thread::Builder::new().name(name).spawn(read).ok()
+            thread.spawn(|| Lists::default().read()).ok()
         };
+        let mut locations = Self::unread(look_up);
+        locations.first = if look_up { thread() } else { None };
+        locations
+    }
+
+    /// For who gives up the privilege to read the list: reads it at once, and keeps it open for when modules come or go.
+    pub(crate) fn read_ahead(look_up: bool) -> Self {
+        let mut locations = Self::unread(look_up);
+        if look_up {
+            locations.lists = Lists::kept_open();
+            locations.read_again();
+        }
+        locations
+    }
+
+    fn unread(look_up: bool) -> Self {
         Self {
-            first: if look_up { thread() } else { None },
+            lists: Lists::default(),
+            first: None,
             maker: Maker::now(),
             look_up,
             symbols: Symbols::default(),
@@ -402,8 +412,9 @@ impl Locations {
         if let Some(reading) = self.take_first() {
             self.accept(reading);
         }
-        if self.has_failed_for_now() || self.modules.as_ref() != Some(&loaded_modules()) {
-            self.accept(read());
+        if self.has_failed_for_now() || self.modules.as_ref() != Some(&self.lists.loaded_modules())
+        {
+            self.accept(self.lists.read());
         }
     }
 
@@ -474,27 +485,6 @@ impl Drop for Locations {
     fn drop(&mut self) {
         let _ = self.take_first();
     }
-}
-
-fn read() -> Reading {
-    (loaded_modules(), Symbols::from_kernel())
-}
-
-/// The loaded modules with their addresses, as far as this user may see them.
-fn loaded_modules() -> Vec<String> {
-    // Without modules in the kernel there is no such file.
-    let text = std::fs::read_to_string("/proc/modules").unwrap_or_default();
-    let entry = |line: &str| {
-        let mut words = line.split_whitespace();
-        // Name and size; the third is how many use it, which changes all the time; the last is the address.
-        Some(format!(
-            "{} {} {}",
-            words.next()?,
-            words.next()?,
-            words.last()?
-        ))
-    };
-    text.lines().filter_map(entry).collect()
 }
 
 #[cfg(test)]
@@ -584,7 +574,7 @@ mod tests {
         let table = Symbols::parse(&hidden[..]).expect("reading from memory");
         assert_eq!(at(&table, 0), None);
         assert_eq!(at(&table, u64::MAX), None);
-        let error = Symbols::read(Path::new("/dev/null")).unwrap_err();
+        let error = Symbols::read(&b""[..], Path::new(KALLSYMS)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(error.to_string().contains("kptr_restrict"), "{error}");
     }

@@ -2,10 +2,13 @@
 
 use crate::{BURST, Watched, each};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use skbdrop::{Backend, ErrorKind, Monitor};
 use std::{
     fs,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
 };
 use support::drops::flood;
 
@@ -44,6 +47,15 @@ fn switch(cpu: usize) -> PathBuf {
     format!("/sys/devices/system/cpu/cpu{cpu}/online").into()
 }
 
+/// A CPU that can be taken offline, and is online.
+fn switchable() -> usize {
+    let switchable = (1..1024).find(|&cpu| switch(cpu).exists());
+    let cpu = switchable.expect("a machine of two CPUs, of which one can be taken offline");
+    let state = fs::read_to_string(switch(cpu)).unwrap();
+    assert_eq!(state.trim(), "1", "CPU {cpu} is online");
+    cpu
+}
+
 /// Drops on one CPU.
 fn burst_on(watched: &mut Watched, cpu: usize) {
     watched.netns.run(move || {
@@ -58,10 +70,7 @@ fn burst_on(watched: &mut Watched, cpu: usize) {
 #[test]
 #[ignore = "needs root to take a CPU offline: cargo xtask test"]
 fn a_cpu_goes_offline_and_comes_back() {
-    let switchable = (1..1024).find(|&cpu| switch(cpu).exists());
-    let cpu = switchable.expect("a machine of two CPUs, of which one can be taken offline");
-    let state = fs::read_to_string(switch(cpu)).unwrap();
-    assert_eq!(state.trim(), "1", "CPU {cpu} is online");
+    let cpu = switchable();
     each(|builder| {
         let mut watched = Watched::new(builder);
         burst_on(&mut watched, 0);
@@ -80,4 +89,31 @@ fn a_cpu_goes_offline_and_comes_back() {
         assert_eq!(lost, 0, "the buffer has room for all");
         Some(())
     });
+}
+
+#[test]
+#[ignore = "needs root to take a CPU offline: cargo xtask test"]
+fn a_cpu_comes_online_when_capabilities_are_dropped() {
+    let cpu = switchable();
+    let offline = Offline::new(cpu);
+    let (online, wait) = mpsc::channel();
+    let (built, is_built) = mpsc::channel();
+    // It alone loses them.
+    let reading = thread::spawn(move || {
+        let builder = Monitor::builder().backend(Backend::Perf).symbols(false);
+        let mut monitor = builder.drop_capabilities(true).build().unwrap();
+        built.send(()).unwrap();
+        wait.recv().unwrap();
+        let error = monitor.iter().find_map(Result::err);
+        (error.expect("it cannot go on"), monitor.has_ended())
+    });
+    is_built.recv().unwrap();
+    drop(offline);
+    online.send(()).unwrap();
+    let (error, has_ended) = reading.join().unwrap();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    let text = format!("{error:#}");
+    assert!(text.contains(&format!("cannot watch CPU {cpu}")), "{text}");
+    assert!(text.contains("needs CAP_PERFMON"), "{text}");
+    assert!(has_ended);
 }

@@ -8,6 +8,7 @@ pub mod database;
 pub mod drop_monitor;
 pub mod drops;
 pub mod dropwatch;
+pub mod fewer;
 pub mod frames;
 pub mod genl;
 pub mod libpcap;
@@ -173,6 +174,23 @@ pub fn run(program: &str, arguments: &[&str]) {
 pub fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The capabilities of each thread of this process: inheritable, permitted, effective and ambient, as the kernel lists them.
+#[must_use]
+pub fn capability_sets() -> Vec<String> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let sets = threads.map(|thread| {
+        let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        let set = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+        };
+        ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"]
+            .map(|name| format!("{:x}", set(name)))
+            .join(" ")
+    });
+    sets.collect()
 }
 
 /// Open descriptors, by what they are.

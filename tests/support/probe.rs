@@ -16,6 +16,9 @@ fn main() {
         "large=perf" => large(Backend::Perf),
         "time=ebpf" => event(Backend::Ebpf).map(|event| seconds(&event)),
         "time=perf" => event(Backend::Perf).map(|event| seconds(&event)),
+        "dropped=ebpf" => dropped(Backend::Ebpf),
+        "dropped=perf" => dropped(Backend::Perf),
+        "dropped=netlink" => dropped(Backend::Netlink),
         "support" => Ok(skbdrop::support().to_string()),
         "report" => {
             let built = Monitor::builder().build();
@@ -39,6 +42,30 @@ fn event(backend: Backend) -> skbdrop::Result<DropEvent> {
     support::drops::flood(1);
     let own = support::own_netns();
     Ok(support::collect(&mut monitor, 1, |event| support::is_flood(event, own)).remove(0))
+}
+
+/// A drop of our own that a monitor without capabilities tells of, and what this process has and can after that.
+fn dropped(backend: Backend) -> skbdrop::Result<String> {
+    let builder = Monitor::builder().backend(backend).drop_capabilities(true);
+    let mut monitor = builder.build()?;
+    let told = monitor.limitations().len();
+    support::drops::flood(1);
+    let own = support::own_netns();
+    let event = support::collect(&mut monitor, 1, |event| support::is_flood(event, own)).remove(0);
+    let lost = monitor.stats()?.lost;
+    let sets = support::capability_sets().join("; ");
+    let again = Monitor::builder().backend(backend).build();
+    let again = again.expect_err("nobody opens it without capabilities");
+    let kind = again.kind();
+    // What it executes has no more, user 0 or not.
+    let executed = std::process::Command::new("grep")
+        .args(["-E", "^(CapEff|NoNewPrivs)", "/proc/self/status"])
+        .output()
+        .expect("grep is there");
+    let executed = String::from_utf8_lossy(&executed.stdout).replace(['\n', '\t'], " ");
+    Ok(format!(
+        "{event}\nlost {lost}, limitations {told}\nsets {sets}\nexecuted {executed}\nagain {kind:?}: {again:#}"
+    ))
 }
 
 /// With a buffer of 256 MiB.

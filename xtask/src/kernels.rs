@@ -27,6 +27,7 @@ const MATRIX: [Boot; 9] = [
             FIELDS,
             PROGRAMS,
             CAPABILITIES,
+            PRIVILEGES,
             NETLINK,
             VMLINUZ,
         ],
@@ -43,6 +44,7 @@ const MATRIX: [Boot; 9] = [
             FIELDS,
             PROGRAMS,
             CAPABILITIES,
+            PRIVILEGES,
             NETLINK,
             RESOLVE,
             VMLINUZ,
@@ -70,7 +72,7 @@ const MATRIX: [Boot; 9] = [
 ];
 
 /// What runs on kernels whose modules have reasons of their own.
-const WITH_SUBSYSTEMS: [Run; 13] = [
+const WITH_SUBSYSTEMS: [Run; 14] = [
     AGREE,
     OPENVSWITCH,
     CONTRACT,
@@ -81,6 +83,7 @@ const WITH_SUBSYSTEMS: [Run; 13] = [
     FIELDS,
     PROGRAMS,
     CAPABILITIES,
+    PRIVILEGES,
     NETLINK,
     RESOLVE,
     VMLINUZ,
@@ -170,6 +173,11 @@ const PROGRAMS: Run = Run {
 const CAPABILITIES: Run = Run {
     test: "refusals",
     filter: &["needs_cap", "without_btf", "when_nothing_works"],
+    backends: ALL,
+};
+const PRIVILEGES: Run = Run {
+    test: "privileges",
+    filter: &[],
     backends: ALL,
 };
 const NETLINK: Run = Run {

@@ -17,12 +17,15 @@ mod kernels;
 mod ldd;
 mod libtest;
 mod machine;
+mod miri;
 mod modinfo;
 mod modules;
 mod netdevsim;
 mod package;
 mod packages;
+mod soak;
 mod test;
+mod unsafety;
 mod vm;
 
 use std::process::ExitCode;
@@ -40,14 +43,19 @@ cargo xtask COMMAND
   test --no-install   the same with what is there already
   fuzz [TARGET]… [--seconds N]
                   feed the parsers with hostile input: all targets or those named, each for N seconds (60)
+  miri            run the tests of what touches bytes and shared memory under Miri, of rustup's nightly
   kernels [NAME]…   run the live tests on other kernels, in QEMU: all, or those named
   kernels --list  the kernels' names, and where in the cache they are
   facts KERNEL…   record what kernels say of drop reasons, for the resolver's tests: running is this
                   machine's; others boot in QEMU, by one of the names above or as SUITE/PACKAGE of Debian
   bench [OPTION]…  measure what it costs, ours and other tools', as root: a report and a chart
+  soak [--minutes N]
+                  watch drops for an hour, or N minutes, by all backends at once, as root: a report
   package         check the packages as a stranger gets them: each feature, least versions, licences
   api             write the list of what is public, after a change of it that is meant
   api --check     compare the list with what is public
+  unsafe          write the list of what is unsafe in the published crates, with the reasons
+  unsafe --check  compare the list with the sources
   vm --kernel VMLINUZ [OPTION]… -- COMMAND…
                   run a command in another kernel, in QEMU: its output and exit status are ours
 ";
@@ -63,12 +71,16 @@ fn main() -> ExitCode {
         ["test"] => test::run_all(true).map(done),
         ["test", "--no-install"] => test::run_all(false).map(done),
         ["fuzz", arguments @ ..] => fuzz::fuzz(arguments).map(done),
+        ["miri"] => miri::run().map(done),
         ["kernels", arguments @ ..] => kernels::run(arguments).map(done),
         ["facts", kernels @ ..] => facts::run(kernels).map(done),
         ["bench", arguments @ ..] => bench::run(arguments),
+        ["soak", arguments @ ..] => soak::run(arguments),
         ["package"] => package::check().map(done),
         ["api"] => api::write().map(done),
         ["api", "--check"] => api::check().map(done),
+        ["unsafe"] => unsafety::write().map(done),
+        ["unsafe", "--check"] => unsafety::check().map(done),
         ["vm", arguments @ ..] => vm::run(arguments),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -5,7 +5,7 @@ use crate::{
     deb::Suite,
     ebpf,
     host::{self, run},
-    kernels, package,
+    kernels, package, unsafety,
 };
 use std::{
     env, fs,
@@ -58,6 +58,8 @@ pub(crate) fn run_all(install: bool) -> Result {
         );
     }
     step("format", cargo(&["fmt", "--all", "--check"]))?;
+    println!("\n== the list of what is unsafe is what the sources have");
+    unsafety::check()?;
     let clippy = [
         "clippy",
         "--quiet",

@@ -46,3 +46,39 @@ impl SharedWords {
         Some(unsafe { AtomicU64::from_ptr(self.memory.as_mut_ptr().cast::<u64>().add(at)) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memmap2::MmapMut;
+    use std::{sync::atomic::Ordering, thread};
+
+    #[test]
+    fn words_are_shared_from_the_first_to_the_last() {
+        let len = 5;
+        let memory = MmapMut::map_anon(len * size_of::<u64>()).expect("memory of our own");
+        let shared = SharedWords {
+            memory: memory.into(),
+            len,
+        };
+        let count = |at: usize| {
+            for _ in 0..100 {
+                shared
+                    .word(at)
+                    .expect("it is there")
+                    .fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| count(0));
+            scope.spawn(|| count(len - 1));
+            count(0);
+        });
+        let words: Vec<Option<u64>> = (0..=len)
+            .map(|at| shared.word(at).map(|word| word.load(Ordering::Relaxed)))
+            .collect();
+        let expected = [Some(200), Some(0), Some(0), Some(0), Some(100), None];
+        assert_eq!(words, expected);
+        assert!(shared.word(usize::MAX).is_none());
+    }
+}

@@ -8,10 +8,10 @@ use std::{
 
 /// The folder that they are in.
 #[derive(Debug)]
-pub(super) struct Binaries(PathBuf);
+pub(crate) struct Binaries(PathBuf);
 
 impl Binaries {
-    pub(super) fn build() -> Result<Self> {
+    pub(crate) fn build() -> Result<Self> {
         println!("xtask: building what is measured");
         let arguments = ["build", "--release", "-p", "skbdrop-benches", "--bins"];
         host::run(&mut cargo(&arguments))?;
@@ -21,7 +21,7 @@ impl Binaries {
     }
 
     /// Path of one.
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         let path: &Path = &self.0;
         path.join(name).to_string_lossy().into_owned()
     }

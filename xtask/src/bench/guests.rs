@@ -71,7 +71,7 @@ pub(super) fn run(options: &Options, arguments: &[&str]) -> Result<ExitCode> {
     if status? != 0 {
         return Err("the guest's script failed, see above".to_owned());
     }
-    let provenance = Provenance::read(arguments);
+    let provenance = Provenance::read("cargo xtask bench", arguments);
     let text = report(&output, &release, &provenance, &absent)?;
     options.write(&text)?;
     println!("\n{text}\nxtask: wrote {}", options.out.display());

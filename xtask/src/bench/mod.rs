@@ -21,10 +21,10 @@ use crate::{
     Result,
     host::{self, TemporaryFolder},
 };
-use binaries::Binaries;
+pub(crate) use binaries::Binaries;
 use ground::Ground;
 use options::Options;
-use provenance::Provenance;
+pub(crate) use provenance::Provenance;
 use std::{
     path::Path,
     process::{Command, ExitCode},
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
         folder: TemporaryFolder::new("bench")?,
         options,
     };
-    let provenance = Provenance::read(arguments);
+    let provenance = Provenance::read("cargo xtask bench", arguments);
     // First, since it tells what the end of each takes, and who cannot be started.
     let idle = single::idle(&bench, &contestants)?;
     let report = report::Report {

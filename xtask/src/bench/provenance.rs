@@ -4,22 +4,23 @@ use crate::{host, host::output};
 use std::{fs, process::Command};
 
 #[derive(Debug)]
-pub(super) struct Provenance {
-    pub(super) command: String,
+pub(crate) struct Provenance {
+    pub(crate) command: String,
     /// Model and number of the processors.
-    pub(super) processors: String,
-    pub(super) memory: String,
-    pub(super) kernel: String,
-    pub(super) commit: String,
-    pub(super) date: String,
+    pub(crate) processors: String,
+    pub(crate) memory: String,
+    pub(crate) kernel: String,
+    pub(crate) commit: String,
+    pub(crate) date: String,
     /// Versions of the tools.
-    pub(super) tools: Vec<String>,
+    pub(crate) tools: Vec<String>,
     /// Mean number of processes that ran in the minute before.
-    pub(super) load: String,
+    pub(crate) load: String,
 }
 
 impl Provenance {
-    pub(super) fn read(arguments: &[&str]) -> Self {
+    /// Of this command with these arguments, now.
+    pub(crate) fn read(command: &str, arguments: &[&str]) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = read("/proc/cpuinfo");
         let field = |text: &str, name: &str| {
@@ -41,7 +42,7 @@ impl Provenance {
         let commit = said("git", &["describe", "--always", "--dirty", "--abbrev=12"]);
         let tools = [("perf", "--version"), ("bpftrace", "--version")];
         Self {
-            command: ["cargo xtask bench"]
+            command: [command]
                 .iter()
                 .chain(arguments)
                 .copied()

@@ -278,7 +278,7 @@ pub(super) mod tests {
             },
         ];
         Report {
-            provenance: Provenance::read(&["--quick"]),
+            provenance: Provenance::read("cargo xtask bench", &["--quick"]),
             absent: vec!["`bpftrace` was not found".to_owned()],
             tournaments: vec![Tournament {
                 senders: 1,

@@ -5,9 +5,10 @@ use super::{
     cpus::Cpus,
     filter,
     load::{Loaded, Wanted, possible_cpus},
+    misses::misses,
     object,
 };
-use crate::{Error, ErrorKind, Result, backend::Settings, filter::Plan, sys::bpf};
+use crate::{Error, ErrorKind, Result, backend::Settings, filter::Plan};
 use aya::maps::{Map, MapData, PerCpuHashMap};
 use skbdrop_ebpf::{CountKey, Tally};
 use std::{
@@ -106,7 +107,7 @@ impl EbpfCounts {
 
     /// Drops that the kernel did not run the program for, as it was running on that CPU already.
     pub(crate) fn misses(&self) -> Result<u64> {
-        bpf::recursion_misses(self.program.as_fd())
+        misses(self.program.as_fd())
             .map_err(|e| Error::io("cannot read how often the eBPF program was left out", e))
     }
 }

@@ -12,6 +12,7 @@ mod filter;
 pub(super) mod fuzz;
 mod groups;
 mod load;
+mod misses;
 mod object;
 mod packet;
 mod protocol;

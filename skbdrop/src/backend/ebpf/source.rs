@@ -7,6 +7,7 @@ use super::{
     decode::decode,
     filter::{self, Compiled},
     load::{Loaded, Wanted, possible_cpus},
+    misses::misses,
     object,
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     backend::{LeftOut, Read, Record as Drop, Settings, Source, wake::Wake},
     filter::Plan,
     gate::MAX_SITES,
-    sys::bpf::{self, ProgramType},
+    sys::bpf::ProgramType,
 };
 use aya::maps::{MapData, RingBuf};
 use skbdrop_ebpf::ABSENT;
@@ -169,7 +170,7 @@ impl EbpfSource {
 
     /// Drops that the kernel did not run the program for, as it was running on that CPU already.
     fn misses(&self) -> u64 {
-        bpf::recursion_misses(self.program.as_fd()).unwrap_or(self.misses_seen)
+        misses(self.program.as_fd()).unwrap_or(self.misses_seen)
     }
 }
 

@@ -163,7 +163,10 @@ impl PerfSource {
             Ok(opened) => opened,
             // It has gone again meanwhile.
             Err(_) if !online_cpus()?.contains(&cpu) => return Ok(()),
-            Err(e) => return Err(e),
+            Err(e) => {
+                let what = format!("cannot watch CPU {cpu}, which has come online");
+                return Err(Error::new(e.kind(), what).caused_by(e));
+            }
         };
         // Whoever sleeps has not armed this bell.
         self.wake.for_records()?;
