@@ -2,6 +2,7 @@
 //! with.
 
 mod api;
+mod architecture;
 mod bench;
 mod boot;
 mod cpio;
@@ -22,6 +23,8 @@ mod modules;
 mod netdevsim;
 mod package;
 mod packages;
+mod programs;
+mod readelf;
 mod test;
 mod vm;
 
