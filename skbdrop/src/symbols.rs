@@ -228,6 +228,11 @@ impl Symbols {
         }
         let mut words = rest.split_ascii_whitespace();
         let name = words.next()?;
+        // arm64 and riscv64 mark in modules where instructions begin (`$x`) and where data does (`$d`), also inside of
+        // functions (`is_mapping_symbol` in `include/linux/module_symbol.h`).
+        if name.starts_with('$') {
+            return None;
+        }
         let module = words
             .next()
             .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
@@ -566,6 +571,16 @@ mod tests {
         assert_eq!(at(&table, 0x2fff).as_deref(), Some("func+0xfff"));
         assert_eq!(at(&table, 0x3000), None);
         assert_eq!(table.names.len(), 4);
+    }
+
+    #[test]
+    fn marks_inside_of_functions_are_no_names() {
+        let list = b"ffff800000ea0000 t $x\t[a]\nffff800000ea0000 t a_func\t[a]\n\
+            ffff800000ea0010 t $d\t[a]\nffff800000ea0020 t $x.7\t[a]\nffff800000ea0100 t a_last\t[a]\n";
+        let table = Symbols::parse(&list[..]).expect("reading from memory");
+        let symbol = table.resolve(0xffff_8000_00ea_0028).expect("inside a_func");
+        assert_eq!((&*symbol.name, symbol.offset), ("a_func", 0x28));
+        assert_eq!(table.len(), 2);
     }
 
     #[test]

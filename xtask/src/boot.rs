@@ -4,16 +4,16 @@ use crate::{
     Result,
     executables::Executable,
     guest::{Guest, quoted},
-    host,
     kernel::Kernel,
     libtest::Outcome,
+    programs::Programs,
 };
 use std::{path::PathBuf, time::Duration};
 
 /// What is booted, and what runs there.
 #[derive(Debug)]
 pub(crate) struct Boot {
-    /// By its name in [`Kernel::NAMES`].
+    /// By its name in [`KNOWN`](crate::kernel::KNOWN).
     pub(crate) kernel: &'static str,
     /// More words for its command line.
     pub(crate) append: &'static str,
@@ -39,7 +39,9 @@ pub(crate) struct Run {
 /// What a boot needs from outside.
 #[derive(Debug)]
 pub(crate) struct Fetched {
-    kernel: Kernel,
+    pub(crate) kernel: Kernel,
+    /// What the tests call.
+    programs: Programs,
     /// The file of [`Boot::extra`].
     extra: Option<PathBuf>,
 }
@@ -56,22 +58,22 @@ pub(crate) struct Report {
 }
 
 impl Boot {
-    /// Sees to it that the kernel is in the cache, and the module of our own.
-    pub(crate) fn fetch(&self) -> Result<Fetched> {
+    /// Sees to it that the kernel is in the cache, and the module of our own; and that there are the programs that the
+    /// tests call, each given with the Debian package that has it.
+    pub(crate) fn fetch(&self, tools: &[(&'static str, &'static str)]) -> Result<Fetched> {
         let kernel = Kernel::fetch(self.kernel)?;
-        let extra = self.extra.map(|module| module(&kernel)).transpose()?;
-        Ok(Fetched { kernel, extra })
+        Ok(Fetched {
+            extra: self.extra.map(|module| module(&kernel)).transpose()?,
+            programs: Guest::programs(kernel.architecture, tools)?,
+            kernel,
+        })
     }
 
     /// Boots and runs everything. The error is a guest that did not come to its end.
-    pub(crate) fn run(
-        &self,
-        fetched: Fetched,
-        executables: &[Executable],
-        tools: &[(&str, &str)],
-    ) -> Result<Report> {
+    pub(crate) fn run(&self, fetched: Fetched, executables: &[Executable]) -> Result<Report> {
         let command = ["sh", "-c", &self.script()].map(str::to_owned).to_vec();
-        let mut guest = Guest::new(fetched.kernel.image.clone(), command);
+        let image = fetched.kernel.image.clone();
+        let mut guest = Guest::new(fetched.programs, image, command);
         if self.runs.iter().any(|run| run.test == "vmlinuz") {
             guest.files.push((fetched.kernel.image, VMLINUZ.to_owned()));
         }
@@ -86,11 +88,6 @@ impl Boot {
         }
         guest.append = self.append.to_owned();
         guest.timeout = TIMEOUT;
-        for (tool, _) in tools {
-            let path = host::program(tool).ok_or_else(|| format!("`{tool}` is not on the path"))?;
-            let place = path.to_string_lossy().into_owned();
-            guest.files.push((path, place));
-        }
         for executable in executables {
             let Executable { name, path, .. } = executable;
             let place = if executable.is_test {

@@ -4,6 +4,7 @@
 
 use crate::{
     Result,
+    architecture::Architecture,
     host::{self, TemporaryFolder, run},
     packages::{self, Package},
 };
@@ -11,13 +12,15 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
     time::Duration,
 };
 
-/// The packages of a suite.
+/// The packages of a suite for one architecture.
 #[derive(Debug)]
 pub(crate) struct Suite {
     name: String,
+    architecture: &'static Architecture,
     /// Text of the index.
     index: String,
     /// Whether the index was fetched just now.
@@ -26,23 +29,23 @@ pub(crate) struct Suite {
 
 impl Suite {
     /// The suite by an index of today. Where the mirror does not answer, by an older one.
-    pub(crate) fn open(name: &str) -> Result<Self> {
-        let cached = index_path(name);
+    pub(crate) fn open(name: &str, architecture: &'static Architecture) -> Result<Self> {
+        let cached = index_path(name, architecture);
         let age = fs::metadata(&cached)
             .and_then(|metadata| metadata.modified())
             .ok()
             .map(|time| time.elapsed().unwrap_or_default());
         match age {
-            Some(age) if age < INDEX_AGE => Self::cached(name),
-            Some(age) => match Self::fetch(name)? {
+            Some(age) if age < INDEX_AGE => Self::cached(name, architecture),
+            Some(age) => match Self::fetch(name, architecture)? {
                 Ok(suite) => Ok(suite),
                 Err(why) => {
                     let days = age.as_secs() / (24 * 60 * 60);
                     println!("xtask: {why}\nxtask: {name}: index of {days} days ago instead");
-                    Self::cached(name)
+                    Self::cached(name, architecture)
                 }
             },
-            None => Self::fetch(name)?,
+            None => Self::fetch(name, architecture)?,
         }
     }
 
@@ -52,8 +55,20 @@ impl Suite {
         self.unpacked_by(|suite| {
             let packages = packages::with_parts(&suite.index, name);
             let packages = packages.map_err(|name| suite.no_package(&name))?;
-            let folder = Self::folder(&suite.name, name, &packages[0].version);
-            suite.unpack(&packages, folder)
+            suite.unpack(&packages, suite.folder_of(&packages[0]))
+        })
+    }
+
+    /// Unpacks packages and the shared libraries that they need, each into a folder of its own, and gives the folders.
+    pub(crate) fn unpacked_with_libraries(&mut self, names: &[&str]) -> Result<Vec<PathBuf>> {
+        self.unpacked_by(|suite| {
+            let packages = packages::with_libraries(&suite.index, names);
+            let packages = packages.map_err(|name| suite.no_package(&name))?;
+            let unpack = |package: Package| {
+                let folder = suite.folder_of(&package);
+                suite.unpack(&[package], folder)
+            };
+            packages.into_iter().map(unpack).collect()
         })
     }
 
@@ -63,7 +78,7 @@ impl Suite {
         self.unpacked_by(|suite| {
             let packages = packages::with_present_parts(&suite.index, name);
             let (packages, gone) = packages.map_err(|name| suite.no_package(&name))?;
-            let mut folder = Self::folder(&suite.name, name, &packages[0].version);
+            let mut folder = suite.folder_of(&packages[0]);
             if !gone.is_empty() {
                 println!("xtask: {} no longer has {}", suite.name, gone.join(", "));
                 // Not whole, so under another name.
@@ -73,11 +88,11 @@ impl Suite {
         })
     }
 
-    fn unpacked_by(&mut self, unpack: impl Fn(&Self) -> Result<PathBuf>) -> Result<PathBuf> {
+    fn unpacked_by<T>(&mut self, unpack: impl Fn(&Self) -> Result<T>) -> Result<T> {
         match unpack(self) {
             // The mirror may have moved on since the index was read.
             Err(_) if !self.fresh => {
-                *self = Self::fetch(&self.name)??;
+                *self = Self::fetch(&self.name, self.architecture)??;
                 unpack(self)
             }
             result => result,
@@ -88,16 +103,20 @@ impl Suite {
         format!("{}: no package `{name}` in the index", self.name)
     }
 
-    /// The version of the package `name`, by the cached index alone.
-    pub(crate) fn cached_version(name: &str, package: &str) -> Option<String> {
-        let index = fs::read_to_string(index_path(name)).ok()?;
-        let packages = packages::with_parts(&index, package).ok()?;
-        Some(packages.first()?.version.clone())
+    /// Where `unpacked` puts the present version of the package `name`, by the cached index alone.
+    pub(crate) fn cached_folder(
+        name: &str,
+        architecture: &'static Architecture,
+        package: &str,
+    ) -> Option<PathBuf> {
+        let suite = Self::cached(name, architecture).ok()?;
+        let packages = packages::with_parts(&suite.index, package).ok()?;
+        Some(suite.folder_of(packages.first()?))
     }
 
-    /// Where `unpacked` puts a package of this version.
-    pub(crate) fn folder(name: &str, package: &str, version: &str) -> PathBuf {
-        cache().join(name).join(format!("{package}_{version}"))
+    fn folder_of(&self, package: &Package) -> PathBuf {
+        let Package { name, version, .. } = package;
+        folder(&self.name, self.architecture).join(format!("{name}_{version}"))
     }
 
     fn unpack(&self, packages: &[Package], folder: PathBuf) -> Result<PathBuf> {
@@ -127,29 +146,35 @@ impl Suite {
         result.map(|()| folder)
     }
 
-    fn cached(name: &str) -> Result<Self> {
+    fn cached(name: &str, architecture: &'static Architecture) -> Result<Self> {
+        let index = host::read(&index_path(name, architecture))?;
         Ok(Self {
             name: name.to_owned(),
-            index: String::from_utf8_lossy(&host::read(&index_path(name))?).into_owned(),
+            architecture,
+            index: String::from_utf8_lossy(&index).into_owned(),
             fresh: false,
         })
     }
 
     /// Fetches the index. The inner error is a mirror that does not serve it; the outer one, which no
     /// older index excuses, what it served and should not have.
-    fn fetch(name: &str) -> Result<Result<Self>> {
+    fn fetch(name: &str, architecture: &'static Architecture) -> Result<Result<Self>> {
         host::need(&[("gpgv", "gpgv"), ("xz", "xz-utils")])?;
         let suite = format!("{}/dists/{name}", mirror()?);
         let folder = TemporaryFolder::new("index")?;
         let at = |file: &str| folder.path().join(file);
-        println!("xtask: {name}: fetching the index");
+        println!(
+            "xtask: {name}: fetching the index for {}",
+            architecture.name
+        );
+        let index = format!("main/binary-{}/Packages.xz", architecture.name);
         if let Err(why) = download(&format!("{suite}/InRelease"), &at("InRelease"), None) {
             return Ok(Err(why));
         }
         let release = verified(&at("InRelease"), &at("Release"))?;
-        let digest = packages::release_digest(&release, INDEX)
-            .ok_or_else(|| format!("{name}: its release lists no `{INDEX}`"))?;
-        let uri = format!("{suite}/{INDEX}");
+        let digest = packages::release_digest(&release, &index)
+            .ok_or_else(|| format!("{name}: its release lists no `{index}`"))?;
+        let uri = format!("{suite}/{index}");
         if let Err(why) = download(&uri, &at("Packages.xz"), Some(digest)) {
             return Ok(Err(why));
         }
@@ -157,19 +182,27 @@ impl Suite {
             .arg("--decompress")
             .arg(at("Packages.xz")))?;
         let index = host::read(&at("Packages"))?;
-        let path = index_path(name);
+        let path = index_path(name, architecture);
         let parent = path.parent().expect("an index is in a folder of its suite");
         fs::create_dir_all(parent)
             .map_err(|e| format!("cannot create `{}`: {e}", parent.display()))?;
         host::write(&path, &index)?;
-        let mut suite = Self::cached(name)?;
+        let mut suite = Self::cached(name, architecture)?;
         suite.fresh = true;
         Ok(Ok(suite))
     }
 }
 
-/// The Debian archive that the system's apt sources name.
-fn mirror() -> Result<String> {
+/// The Debian archive that the system's apt sources name. To ask takes apt a second.
+fn mirror() -> Result<&'static str> {
+    static MIRROR: OnceLock<String> = OnceLock::new();
+    match MIRROR.get() {
+        Some(mirror) => Ok(mirror),
+        None => asked_mirror().map(|mirror| MIRROR.get_or_init(|| mirror).as_str()),
+    }
+}
+
+fn asked_mirror() -> Result<String> {
     let format = "$(ORIGIN)|$(LABEL)|$(REPO_URI)";
     host::output(Command::new("apt-get").args([
         "indextargets",
@@ -247,15 +280,20 @@ fn is_good(status: &str) -> bool {
     has("GOODSIG") && !has("BADSIG")
 }
 
-fn index_path(suite: &str) -> PathBuf {
-    cache().join(suite).join("Packages")
+fn index_path(suite: &str, architecture: &Architecture) -> PathBuf {
+    folder(suite, architecture).join("Packages")
 }
 
-fn cache() -> PathBuf {
-    host::cache().join("debian")
+/// Where in the cache the index and the unpacked packages are.
+fn folder(suite: &str, architecture: &Architecture) -> PathBuf {
+    let name = match architecture.name {
+        // As caches have had it since before there were others.
+        "amd64" => suite.to_owned(),
+        other => format!("{suite}-{other}"),
+    };
+    host::cache().join("debian").join(name)
 }
 
-const INDEX: &str = "main/binary-amd64/Packages.xz";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Suites change a few times a day at most, kernels every other week.
 const INDEX_AGE: Duration = Duration::from_secs(24 * 60 * 60);

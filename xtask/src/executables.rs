@@ -1,6 +1,6 @@
 //! The crate of live tests, built without shared libraries for a guest that has none.
 
-use crate::{Result, host, test::cargo};
+use crate::{Result, architecture::Architecture, host, test::cargo};
 use std::{
     path::PathBuf,
     process::{Command, Stdio},
@@ -16,27 +16,27 @@ pub(crate) struct Executable {
 }
 
 /// Builds the crate's tests and programs.
-pub(crate) fn build() -> Result<Vec<Executable>> {
-    build_by(&["test", "--no-run"])
+pub(crate) fn build(architecture: &Architecture) -> Result<Vec<Executable>> {
+    build_by(&["test", "--no-run"], architecture)
 }
 
 /// Builds one of its programs, and gives the path.
-pub(crate) fn build_program(name: &str) -> Result<PathBuf> {
-    let built = build_by(&["build", "--bin", name])?;
+pub(crate) fn build_program(name: &str, architecture: &Architecture) -> Result<PathBuf> {
+    let built = build_by(&["build", "--bin", name], architecture)?;
     let program = built.into_iter().find(|executable| executable.name == name);
     Ok(program
         .ok_or_else(|| format!("no program `{name}` was built"))?
         .path)
 }
 
-fn build_by(arguments: &[&str]) -> Result<Vec<Executable>> {
+fn build_by(arguments: &[&str], architecture: &Architecture) -> Result<Vec<Executable>> {
     // A folder of its own, for the other flags would have everything built anew each time.
     let target = host::workspace().join("target/static");
     let mut command: Command = cargo(arguments);
     command
         .args(["--quiet", "-p", "skbdrop-tests"])
         .args(["--message-format=json-render-diagnostics"])
-        .args(["--target", "x86_64-unknown-linux-gnu", "--target-dir"])
+        .args(["--target", architecture.target, "--target-dir"])
         .arg(target)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         // A guest's memory holds it all; the places of panics are told without it.
@@ -44,6 +44,13 @@ fn build_by(arguments: &[&str]) -> Result<Vec<Executable>> {
         // An emulated processor is slow: the tests are three to six times faster for it.
         .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")
         .stderr(Stdio::inherit());
+    if !architecture.is_own() {
+        host::need(&architecture.compiler)?;
+        host::rust_target(architecture.target)?;
+        let target = architecture.target.to_uppercase().replace('-', "_");
+        let (linker, _) = architecture.compiler[0];
+        command.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
+    }
     let output = command
         .output()
         .map_err(|e| format!("cannot start `cargo`: {e}"))?;

@@ -1,7 +1,9 @@
 //! `cargo xtask facts`: what kernels say of drop reasons, recorded as fixtures of the resolver's tests.
 
 use crate::{
-    Result, executables,
+    Result,
+    architecture::Architecture,
+    executables,
     guest::Guest,
     host::{self, TemporaryFolder, run as run_command},
     kernel::Kernel,
@@ -18,7 +20,7 @@ use std::{
 /// checksum is asked for by the checksum's name.
 const MODULES: [&str; 3] = ["crc32c_generic", "mac80211", "openvswitch"];
 /// The independent reader of BTF.
-const BPFTOOL: &str = "bpftool";
+const BPFTOOL: (&str, &str) = ("bpftool", "bpftool");
 /// A dump of a kernel's BTF takes a while in an emulated machine, and there is one for each module.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -29,31 +31,38 @@ pub(crate) fn run(kernels: &[&str]) -> Result {
                     `cargo xtask kernels --list`, or SUITE/PACKAGE of Debian"
             .to_owned());
     }
-    host::need(&[(BPFTOOL, "bpftool")])?;
-    let recorder = executables::build_program("facts")?;
     let fixtures = host::workspace().join("tests/fixtures");
     for &name in kernels {
         println!("xtask: facts of {name}");
         if name == "running" {
+            host::need(&[BPFTOOL])?;
+            let recorder = recorder(Architecture::own()?)?;
             run_command(host::with_tracefs(&recorder).arg(&fixtures))?;
         } else {
-            let (image, modules) = fetch(name)?;
-            in_guest(image, modules, &recorder, &fixtures)?;
+            in_guest(fetch(name)?, &fixtures)?;
         }
     }
     Ok(())
 }
 
 /// A kernel's image, and its modules if they are there.
-fn fetch(name: &str) -> Result<(PathBuf, Option<PathBuf>)> {
-    match name.split_once('/') {
-        Some((suite, package)) => Kernel::package(suite, package),
-        None => Kernel::fetch(name).map(|kernel| (kernel.image, Some(kernel.modules))),
+type Fetched = (&'static Architecture, PathBuf, Option<PathBuf>);
+
+fn fetch(name: &str) -> Result<Fetched> {
+    if let Some((suite, package)) = name.split_once('/') {
+        let (image, modules) = Kernel::package(suite, package)?;
+        return Ok((Architecture::own()?, image, modules));
     }
+    let kernel = Kernel::fetch(name)?;
+    Ok((kernel.architecture, kernel.image, Some(kernel.modules)))
+}
+
+fn recorder(architecture: &'static Architecture) -> Result<PathBuf> {
+    executables::build_program("facts", architecture)
 }
 
 /// Boots the kernel, and takes what the recorder writes there out of the guest as an archive.
-fn in_guest(image: PathBuf, folder: Option<PathBuf>, recorder: &Path, fixtures: &Path) -> Result {
+fn in_guest((architecture, image, folder): Fetched, fixtures: &Path) -> Result {
     let there = folder
         .as_deref()
         .map_or(Ok(BTreeMap::new()), modules::by_name)?;
@@ -64,17 +73,14 @@ fn in_guest(image: PathBuf, folder: Option<PathBuf>, recorder: &Path, fixtures: 
     } else {
         format!("modprobe -a {} && {RECORD}", modules.join(" "))
     };
-    let mut guest = Guest::new(image, ["sh", "-c", &script].map(str::to_owned).to_vec());
+    let programs = Guest::programs(architecture, &[BPFTOOL])?;
+    let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
+    let mut guest = Guest::new(programs, image, command);
     guest.modules = folder.filter(|_| !modules.is_empty());
     guest.only_modules = modules;
     guest.timeout = TIMEOUT;
-    let bpftool = host::program(BPFTOOL).ok_or("`bpftool` is not on the path")?;
-    for (program, place) in [
-        (bpftool, "/usr/sbin/bpftool"),
-        (PathBuf::from(recorder), "/facts"),
-    ] {
-        guest.files.push((program, place.to_owned()));
-    }
+    let recorder = recorder(architecture)?;
+    guest.files.push((recorder, "/facts".to_owned()));
     let mut output = Vec::new();
     let status = guest.run(&mut output)?;
     if status != 0 {

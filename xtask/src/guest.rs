@@ -2,11 +2,12 @@
 
 use crate::{
     Result,
+    architecture::Architecture,
     cpio::Tree,
     host::{self, TemporaryFolder},
-    ldd,
     machine::Machine,
     modules::Modules,
+    programs::Programs,
 };
 use std::{
     fs::File,
@@ -19,7 +20,9 @@ use std::{
 /// What to boot and what to run in it.
 #[derive(Debug)]
 pub(crate) struct Guest {
-    /// A bzImage.
+    /// What it has beside its files, for the architecture that it is of.
+    pub(crate) programs: Programs,
+    /// The kernel's image.
     pub(crate) kernel: PathBuf,
     /// A folder with the kernel's modules.
     pub(crate) modules: Option<PathBuf>,
@@ -38,8 +41,10 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(kernel: PathBuf, command: Vec<String>) -> Self {
+    /// `programs` are from [`Guest::programs`].
+    pub(crate) fn new(programs: Programs, kernel: PathBuf, command: Vec<String>) -> Self {
         Self {
+            programs,
             kernel,
             modules: None,
             only_modules: Vec::new(),
@@ -53,12 +58,20 @@ impl Guest {
         }
     }
 
+    /// Sees to it that there is what every guest of this architecture needs, and these programs, each given with the
+    /// Debian package that has it.
+    pub(crate) fn programs(
+        architecture: &'static Architecture,
+        more: &[(&'static str, &'static str)],
+    ) -> Result<Programs> {
+        // This machine's busybox tells the names of what is in the guest's.
+        host::need(&[architecture.machine.program, BUSYBOX])?;
+        let needed = [more, &STARTERS, &[BUSYBOX]].concat();
+        Programs::fetch(architecture, &needed)
+    }
+
     /// Boots, hands the command's output to `out` as it comes, and gives its exit status.
     pub(crate) fn run(&self, out: &mut dyn Write) -> Result<u8> {
-        host::need(&[
-            ("qemu-system-x86_64", "qemu-system-x86"),
-            ("busybox", "busybox-static"),
-        ])?;
         // Nothing that a command prints by chance can be taken for our own lines.
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let mark = format!("skbdrop-guest-{:x}", now.as_nanos());
@@ -86,7 +99,7 @@ impl Guest {
         tree.link("/var/run", "/run");
         tree.file("/init", 0o755, self.init(mark).into_bytes());
         for (file, place) in &self.files {
-            ldd::add_file(&mut tree, file, place)?;
+            self.programs.add_file(&mut tree, file, place)?;
         }
         if let Some(folder) = &self.modules {
             let modules = if self.only_modules.is_empty() {
@@ -96,12 +109,8 @@ impl Guest {
             };
             modules.add_to(&mut tree);
         }
-        for name in STARTERS {
-            if let Some(path) = host::program(name).filter(|_| !tree.has_program(name)) {
-                ldd::add_file(&mut tree, &path, &format!("/usr/bin/{name}"))?;
-            }
-        }
-        add_busybox(&mut tree)?;
+        self.programs.add_to(&mut tree)?;
+        link_busybox(&mut tree)?;
         let failed = |e| format!("cannot write `{}`: {e}", path.display());
         let mut file = BufWriter::new(File::create(path).map_err(failed)?);
         tree.write(&mut file).map_err(failed)?;
@@ -111,16 +120,16 @@ impl Guest {
     fn init(&self, mark: &str) -> String {
         let words: Vec<String> = self.command.iter().map(|word| quoted(word)).collect();
         INIT.replace("{MARK}", mark)
+            .replace("{PORT}", self.programs.architecture.machine.command)
             .replace("{COMMAND}", &words.join(" "))
     }
 }
 
-/// Busybox under each of its names that no file given has.
-fn add_busybox(tree: &mut Tree) -> Result {
-    let busybox = host::program("busybox").ok_or("`busybox` is not on the path")?;
-    let names = host::output(Command::new(&busybox).arg("--list-full"))
+/// Busybox under each of its names that no other program has.
+fn link_busybox(tree: &mut Tree) -> Result {
+    let (busybox, _) = BUSYBOX;
+    let names = host::output(Command::new(busybox).arg("--list-full"))
         .ok_or("`busybox --list-full` failed")?;
-    ldd::add_file(tree, &busybox, "/usr/bin/busybox")?;
     for path in names.lines() {
         let name = path.rsplit('/').next().unwrap_or(path);
         if path.contains('/') && !tree.has_program(name) {
@@ -135,11 +144,24 @@ pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Programs that start others by name, and are the host's own in the guest: Debian's busybox starts what
-/// it has in itself even where the path leads to another program of that name.
-const STARTERS: [&str; 13] = [
-    "chroot", "env", "find", "nice", "nohup", "nsenter", "setpriv", "setsid", "sh", "taskset",
-    "timeout", "unshare", "xargs",
+const BUSYBOX: (&str, &str) = ("busybox", "busybox-static");
+
+/// Programs that start others by name, and are no part of busybox in the guest: Debian's starts what it has in itself
+/// even where the path leads to another program of that name.
+const STARTERS: [(&str, &str); 13] = [
+    ("chroot", "coreutils"),
+    ("env", "coreutils"),
+    ("find", "findutils"),
+    ("nice", "coreutils"),
+    ("nohup", "coreutils"),
+    ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("setsid", "util-linux"),
+    ("sh", "dash"),
+    ("taskset", "util-linux"),
+    ("timeout", "coreutils"),
+    ("unshare", "util-linux"),
+    ("xargs", "findutils"),
 ];
 
 /// The first process. The root is in memory, so that /run and /tmp need no file system of their own,
@@ -159,8 +181,8 @@ mount -t bpf none /sys/fs/bpf
 mount -t cgroup2 none /sys/fs/cgroup
 chmod 1777 /tmp /dev/shm
 ip link set lo up
-stty raw -echo <>/dev/ttyS1
-exec 3>/dev/ttyS1
+stty raw -echo <>/dev/{PORT}
+exec 3>/dev/{PORT}
 mkfifo /run/output
 cat /run/output >&3 3>&- &
 cat=$!

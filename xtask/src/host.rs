@@ -154,6 +154,27 @@ pub(crate) fn cargo_installed(name: &str, version: &str, asked: &[&str]) -> Resu
     Ok(program)
 }
 
+/// Sees to it that Rust's standard library is there for this target, by rustup.
+pub(crate) fn rust_target(target: &str) -> Result {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let sysroot = output(Command::new(rustc).args(["--print", "sysroot"]));
+    let installed = sysroot.map(|sysroot| {
+        let libraries = Path::new(sysroot.trim()).join("lib/rustlib");
+        libraries.join(target).exists()
+    });
+    if installed == Some(true) {
+        return Ok(());
+    }
+    let line = format!("rustup target add {target}");
+    if !MAY_INSTALL.load(Ordering::Relaxed) {
+        return Err(format!(
+            "missing: Rust's standard library for {target}\nby rustup: {line}"
+        ));
+    }
+    println!("xtask: {line}");
+    run(Command::new("rustup").args(["target", "add", target]))
+}
+
 /// Whether we are root.
 pub(crate) fn is_root() -> bool {
     output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0")

@@ -1,6 +1,11 @@
 //! The kernels that we are tested on: Debian's, by the suites that carry them.
 
-use crate::{Result, deb::Suite, modules};
+use crate::{
+    Result,
+    architecture::{AMD64, ARM64, Architecture},
+    deb::Suite,
+    modules,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -9,54 +14,103 @@ use std::{
 /// A kernel in the cache.
 #[derive(Debug)]
 pub(crate) struct Kernel {
+    pub(crate) architecture: &'static Architecture,
     pub(crate) image: PathBuf,
     /// `lib/modules/VERSION`.
     pub(crate) modules: PathBuf,
 }
 
+/// A kernel that we know by name, and where it comes from.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// The series, or what is special about it; and the architecture, if it is not that of the others.
+    pub(crate) name: &'static str,
+    pub(crate) suite: &'static str,
+    /// That leads to the suite's present one.
+    package: &'static str,
+    architecture: &'static Architecture,
+}
+
+/// The kernels that we know by name.
+pub(crate) const KNOWN: [Known; 11] = [
+    // The oldest that we claim: its tracepoint has no reason.
+    amd64("5.10", "bullseye", CLOUD),
+    amd64("6.1", "bookworm", CLOUD),
+    amd64("6.12", "trixie", CLOUD),
+    amd64("newest", "trixie-backports", CLOUD),
+    // Not released, so what it says is new to us.
+    amd64("sid", "sid", CLOUD),
+    amd64("6.12-generic", "trixie", GENERIC),
+    amd64("newest-generic", "trixie-backports", GENERIC),
+    arm64("5.10-arm64", "bullseye", CLOUD_ARM64),
+    arm64("6.12-arm64", "trixie", CLOUD_ARM64),
+    arm64("newest-arm64", "trixie-backports", CLOUD_ARM64),
+    // Pages of 16 KiB; the others' are of 4.
+    arm64("newest-arm64-16k", "trixie-backports", PAGES_OF_16K),
+];
+
+const fn amd64(name: &'static str, suite: &'static str, package: &'static str) -> Known {
+    Known {
+        name,
+        suite,
+        package,
+        architecture: &AMD64,
+    }
+}
+
+const fn arm64(name: &'static str, suite: &'static str, package: &'static str) -> Known {
+    Known {
+        name,
+        suite,
+        package,
+        architecture: &ARM64,
+    }
+}
+
+impl Known {
+    /// The kernel of this name.
+    pub(crate) fn by_name(name: &str) -> Result<&'static Self> {
+        KNOWN
+            .iter()
+            .find(|known| known.name == name)
+            .ok_or_else(|| {
+                let names = KNOWN.map(|known| known.name).join(", ");
+                format!("no kernel `{name}` (there are {names})")
+            })
+    }
+
+    /// The kernel, if its present version is in the cache; fetches nothing.
+    pub(crate) fn cached(&self) -> Option<Kernel> {
+        let folder = Suite::cached_folder(self.suite, self.architecture, self.package)?;
+        Kernel::find(&folder, self.architecture)
+    }
+
+    /// The series that it must be of, unless it is whatever the suite has.
+    fn series(&self) -> Option<&'static str> {
+        let series = self.name.split('-').next()?;
+        series
+            .starts_with(|first: char| first.is_ascii_digit())
+            .then_some(series)
+    }
+}
+
 impl Kernel {
-    /// Names of the kernels, the suites that they come from, and the packages that lead to the present
-    /// ones there.
-    pub(crate) const NAMES: [(&str, &str, &str); 7] = [
-        // The oldest that we claim: its tracepoint has no reason.
-        ("5.10", "bullseye", CLOUD),
-        ("6.1", "bookworm", CLOUD),
-        ("6.12", "trixie", CLOUD),
-        ("newest", "trixie-backports", CLOUD),
-        // Not released, so what it says is new to us.
-        ("sid", "sid", CLOUD),
-        ("6.12-generic", "trixie", GENERIC),
-        ("newest-generic", "trixie-backports", GENERIC),
-    ];
-
-    /// Suite and package of a kernel that we know by name.
-    pub(crate) fn source(name: &str) -> Option<(&'static str, &'static str)> {
-        Self::NAMES
-            .into_iter()
-            .find_map(|(known, suite, package)| (known == name).then_some((suite, package)))
-    }
-
-    /// Whether there is a kernel of this name.
-    pub(crate) fn is_known(name: &str) -> bool {
-        Self::source(name).is_some()
-    }
-
-    /// What to say of a name that is none.
-    pub(crate) fn unknown(name: &str) -> String {
-        let names = Self::NAMES.map(|(name, ..)| name).join(", ");
-        format!("no kernel `{name}` (there are {names})")
-    }
-
     /// The present version of the kernel, fetched unless it is in the cache.
     pub(crate) fn fetch(name: &str) -> Result<Self> {
-        let (suite, package) = Self::source(name).ok_or_else(|| Self::unknown(name))?;
-        let folder = Suite::open(suite)?.unpacked(package)?;
-        let kernel = Self::find(&folder)
+        let known = Known::by_name(name)?;
+        let Known {
+            suite,
+            package,
+            architecture,
+            ..
+        } = known;
+        let folder = Suite::open(suite, architecture)?.unpacked(package)?;
+        let kernel = Self::find(&folder, architecture)
             .ok_or_else(|| format!("no kernel and modules in `{}`", folder.display()))?;
         let version = kernel.release();
-        let series = name.trim_end_matches("-generic");
-        let is_version = series.starts_with(|first: char| first.is_ascii_digit());
-        if is_version && !version.starts_with(&format!("{series}.")) {
+        if let Some(series) = known.series()
+            && !version.starts_with(&format!("{series}."))
+        {
             return Err(format!("{suite} has kernel {version}, not {series}"));
         }
         // Once here rather than at each boot.
@@ -65,20 +119,14 @@ impl Kernel {
     }
 
     /// The kernel of any package in any suite, fetched unless it is in the cache: its image and its modules,
-    /// packed as the package has them. Of an old kernel the suite may have the image alone.
+    /// packed as the package has them. Of an old kernel the suite may have the image alone. It is one for this machine's
+    /// architecture.
     pub(crate) fn package(suite: &str, package: &str) -> Result<(PathBuf, Option<PathBuf>)> {
-        let folder = Suite::open(suite)?.unpacked_without_gone(package)?;
+        let folder = Suite::open(suite, Architecture::own()?)?.unpacked_without_gone(package)?;
         let modules = modules::in_package(&folder);
         let image = image(&folder, modules.as_deref())
             .ok_or_else(|| format!("no kernel in `{}`", folder.display()))?;
         Ok((image, modules))
-    }
-
-    /// The kernel, if its present version is in the cache; fetches nothing.
-    pub(crate) fn cached(name: &str) -> Option<Self> {
-        let (suite, package) = Self::source(name)?;
-        let version = Suite::cached_version(suite, package)?;
-        Self::find(&Suite::folder(suite, package, &version))
     }
 
     /// As `uname -r` will say it.
@@ -88,10 +136,14 @@ impl Kernel {
     }
 
     /// The kernel in the unpacked packages.
-    fn find(folder: &Path) -> Option<Self> {
+    fn find(folder: &Path, architecture: &'static Architecture) -> Option<Self> {
         let modules = modules::in_package(folder)?;
         let image = image(folder, Some(&modules))?;
-        Some(Self { image, modules })
+        Some(Self {
+            architecture,
+            image,
+            modules,
+        })
     }
 }
 
@@ -112,5 +164,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
 
 /// For virtual machines: a third of the other's size, with what most of our tests need.
 const CLOUD: &str = "linux-image-cloud-amd64";
+const CLOUD_ARM64: &str = "linux-image-cloud-arm64";
 /// For every machine, with the drivers of its hardware: wireless is in this one alone.
 const GENERIC: &str = "linux-image-amd64";
+const PAGES_OF_16K: &str = "linux-image-arm64-16k";

@@ -3,11 +3,12 @@
 use crate::{
     Result,
     boot::{Boot, Fetched, Report, Run},
-    executables, host,
-    kernel::Kernel,
+    executables::{self, Executable},
+    kernel::{KNOWN, Known},
     netdevsim,
 };
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -251,8 +252,8 @@ const SUBSYSTEMS_6_12: [&str; 8] = [
 /// The third backend, and what netdevsim needs.
 const NETDEVSIM: [&str; 4] = ["drop_monitor", "psample", "udp_tunnel", "ip6_udp_tunnel"];
 
-/// Programs that the tests call in the guest, and the packages that have them here.
-const TOOLS: [(&str, &str); 7] = [
+/// Programs that the tests call in the guest, and the packages that have them.
+pub(crate) const TOOLS: [(&str, &str); 7] = [
     ("devlink", "iproute2"),
     ("dropwatch", "dropwatch"),
     ("ip", "iproute2"),
@@ -271,18 +272,22 @@ pub(crate) fn run(arguments: &[&str]) -> Result {
         list();
         return Ok(());
     }
-    if let Some(name) = arguments.iter().find(|name| !Kernel::is_known(name)) {
-        return Err(Kernel::unknown(name));
+    for name in arguments {
+        Known::by_name(name)?;
     }
     let boots: Vec<&Boot> = MATRIX
         .iter()
         .filter(|boot| arguments.is_empty() || arguments.contains(&boot.kernel))
         .collect();
-    host::need(&TOOLS)?;
-    println!("xtask: building the tests");
-    let executables = executables::build()?;
-    // One after the other; what cannot be fetched fails its boot, not the others.
-    let fetched: Vec<Result<Fetched>> = boots.iter().map(|boot| boot.fetch()).collect();
+    // One after the other; what cannot be fetched or built fails its boots, not the others.
+    let fetched: Vec<Result<Fetched>> = boots.iter().map(|boot| boot.fetch(&TOOLS)).collect();
+    let mut executables: BTreeMap<&str, Result<Vec<Executable>>> = BTreeMap::new();
+    for architecture in fetched.iter().flatten().map(|it| it.kernel.architecture) {
+        executables.entry(architecture.name).or_insert_with(|| {
+            println!("xtask: building the tests for {}", architecture.name);
+            executables::build(architecture)
+        });
+    }
     let waiting = Mutex::new(boots.iter().zip(fetched).enumerate());
     let reports = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -293,8 +298,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result {
                     let Some((place, (boot, fetched))) = next else {
                         break;
                     };
-                    let report =
-                        fetched.and_then(|fetched| boot.run(fetched, &executables, &TOOLS));
+                    let report = fetched.and_then(|fetched| {
+                        let built = executables[fetched.kernel.architecture.name].as_ref();
+                        boot.run(fetched, built.map_err(String::clone)?)
+                    });
                     // Under the lock, so that one guest's lines stay together.
                     let mut reports = lock(&reports);
                     show(boot, &report);
@@ -315,10 +322,11 @@ pub(crate) fn run(arguments: &[&str]) -> Result {
 
 /// The kernels, and where in the cache they are.
 fn list() {
-    for (name, suite, _) in Kernel::NAMES {
-        match Kernel::cached(name) {
-            Some(kernel) => println!("{name:<15} {suite:<18} {}", kernel.image.display()),
-            None => println!("{name:<15} {suite:<18} not in the cache"),
+    for known in &KNOWN {
+        let Known { name, suite, .. } = known;
+        match known.cached() {
+            Some(kernel) => println!("{name:<17} {suite:<18} {}", kernel.image.display()),
+            None => println!("{name:<17} {suite:<18} not in the cache"),
         }
     }
 }

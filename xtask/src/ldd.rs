@@ -1,36 +1,13 @@
-//! Programs of the host, copied into a guest with the libraries that they load.
+//! The libraries that a program of this machine loads.
 
-use crate::{Result, cpio::Tree, host};
+use crate::Result;
 use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// Puts the file `path` at `place`, and its libraries where the loader looks for them.
-pub(crate) fn add_file(tree: &mut Tree, path: &Path, place: &str) -> Result {
-    let content = host::read(path)?;
-    let libraries = if content.starts_with(b"\x7fELF") {
-        libraries(path)?
-    } else {
-        Vec::new()
-    };
-    let permissions = fs::metadata(path)
-        .map_err(|e| format!("cannot read `{}`: {e}", path.display()))?
-        .permissions();
-    tree.file(place, permissions.mode(), content);
-    for library in libraries {
-        let place = library.to_string_lossy();
-        if !tree.has(&place) {
-            tree.file(&place, 0o755, host::read(&library)?);
-        }
-    }
-    Ok(())
-}
-
 /// The libraries of a program: none of a static one.
-fn libraries(path: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn libraries(path: &Path) -> Result<Vec<PathBuf>> {
     // Where `ldd` fails there is no dynamic program; what a dynamic one lacks is in its output.
     let output = Command::new("ldd")
         .arg(path)

@@ -23,35 +23,40 @@ pub(crate) struct Machine {
 impl Machine {
     /// Boots `guest` with the archive `initrd`; the kernel's log goes to the file `console`.
     pub(crate) fn start(guest: &Guest, initrd: &Path, console: &Path) -> Result<Self> {
-        let mut command = Command::new("qemu-system-x86_64");
+        let emulator = &guest.programs.architecture.machine;
+        let (program, _) = emulator.program;
+        let mut command = Command::new(program);
         command
             // Emulated everywhere, so that what is slow or racy here is so for everyone. Both
             // processors in one thread: with two, one executes what the other has just written
             // over in the kernel's code, and switching a tracepoint under a flood of drops ends in
             // `Oops: int3` within seconds.
-            .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2"])
+            .args(["-accel", "tcg,thread=single", "-smp", "2"])
             .args(["-m", &guest.memory.to_string()])
             .args(["-nodefaults", "-display", "none", "-no-reboot"])
             // The first serial port is the kernel's, the second the command's.
-            .arg("-serial")
-            .arg(format!("file:{}", console.display()))
-            .args(["-serial", "stdio"])
+            .arg("-chardev")
+            .arg(format!(
+                "file,id=console,path={}",
+                console.display().to_string().replace(',', ",,")
+            ))
+            .args(["-chardev", "stdio,id=command,signal=off"])
+            .args(emulator.arguments)
             .arg("-kernel")
             .arg(&guest.kernel)
             .arg("-initrd")
             .arg(initrd)
             .arg("-append")
-            // A panic ends the machine at once (see -no-reboot). On a busy host the emulated timer may fail
-            // the kernel's check of it, which is made for broken boards.
+            // A panic ends the machine at once (see -no-reboot).
             .arg(format!(
-                "console=ttyS0 quiet panic=-1 no_timer_check {}",
-                guest.append
+                "{} quiet panic=-1 {}",
+                emulator.append, guest.append
             ))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut process = command
             .spawn()
-            .map_err(|e| format!("cannot start `qemu-system-x86_64`: {e}"))?;
+            .map_err(|e| format!("cannot start `{program}`: {e}"))?;
         let mut stdout = process.stdout.take().expect("it was asked to be piped");
         let (send, output) = mpsc::channel();
         thread::spawn(move || {

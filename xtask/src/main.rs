@@ -2,6 +2,7 @@
 //! with.
 
 mod api;
+mod architecture;
 mod bench;
 mod boot;
 mod cpio;
@@ -23,6 +24,8 @@ mod modules;
 mod netdevsim;
 mod package;
 mod packages;
+mod programs;
+mod readelf;
 mod soak;
 mod test;
 mod unsafety;

@@ -1,5 +1,7 @@
 //! What a Debian archive says of its packages: pure readings of its indexes.
 
+use std::collections::HashMap;
+
 /// A package as the index describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Package {
@@ -9,6 +11,7 @@ pub(crate) struct Package {
     pub(crate) filename: String,
     pub(crate) sha256: String,
     pub(crate) size: u64,
+    /// What has to be installed before it, and with it.
     depends: String,
 }
 
@@ -27,7 +30,21 @@ impl Package {
             filename: field("Filename")?,
             sha256: field("SHA256")?,
             size: field("Size")?.parse().ok()?,
-            depends: field("Depends").unwrap_or_default(),
+            depends: ["Pre-Depends", "Depends"]
+                .into_iter()
+                .filter_map(field)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+
+    /// The names of the shared libraries' packages that it needs: of each need the first that would do. On Debian they, and
+    /// few others, begin so.
+    fn libraries(&self) -> impl Iterator<Item = &str> {
+        self.depends.split(", ").filter_map(|need| {
+            let name = need.split([' ', ':', '|']).next()?;
+            let is_library = name.starts_with("lib") || name.starts_with("zlib");
+            is_library.then_some(name)
         })
     }
 
@@ -90,6 +107,33 @@ pub(crate) fn with_present_parts(
         next += 1;
     }
     Ok((found, missing))
+}
+
+/// The packages of these names in the text of an index, with the shared libraries that they need, and those that these
+/// need. The error is the name of a package that is not there.
+pub(crate) fn with_libraries(index: &str, names: &[&str]) -> Result<Vec<Package>, String> {
+    let by_name: HashMap<&str, &str> = index
+        .split("\n\n")
+        .filter_map(|stanza| {
+            let first = stanza.trim_start().lines().next()?;
+            Some((first.strip_prefix("Package: ")?, stanza))
+        })
+        .collect();
+    let mut next: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut found: Vec<Package> = Vec::new();
+    while let Some(name) = next.pop() {
+        if found.iter().any(|package| package.name == name) {
+            continue;
+        }
+        let stanza = by_name.get(name.as_str());
+        let Some(package) = stanza.and_then(|stanza| Package::parse(stanza)) else {
+            return Err(name);
+        };
+        next.extend(package.libraries().map(str::to_owned));
+        found.push(package);
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
 }
 
 /// The SHA-256 digest that a suite's release file gives for one of its files.
@@ -191,6 +235,49 @@ SHA256: 0003
         let (found, missing) = with_present_parts(cut, "linux-base-cloud-amd64").unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(missing, ["linux-base-7.3.4-cloud-amd64"]);
+    }
+
+    #[test]
+    fn of_what_a_program_needs_the_libraries_are_taken() {
+        let package = |name: &str, fields: &str| {
+            format!(
+                "Package: {name}\nVersion: 1\n{fields}Filename: {name}.deb\nSize: 1\nSHA256: 00\n\n"
+            )
+        };
+        let index = [
+            package(
+                "nftables",
+                "Pre-Depends: init-system-helpers\nDepends: libc6 (>= 2.38), libnft1 (= 1)\n",
+            ),
+            package(
+                "libnft1",
+                "Depends: libc6:any (>= 2.38), libmnl0 | libmnl1, debconf, zlib1g\n",
+            ),
+            package("libmnl0", "Depends: libc6\n"),
+            package("libc6", "Pre-Depends: libgcc-s1\n"),
+            package("libgcc-s1", "Depends: gcc-14-base (= 1), libc6\n"),
+            package("zlib1g", ""),
+            package("debconf", ""),
+        ]
+        .concat();
+        let packages = with_libraries(&index, &["nftables"]).unwrap();
+        let names: Vec<&str> = packages.iter().map(|p| p.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "libc6",
+                "libgcc-s1",
+                "libmnl0",
+                "libnft1",
+                "nftables",
+                "zlib1g"
+            ]
+        );
+        let cut = index.replace("Package: libmnl0", "Package: other");
+        assert_eq!(
+            with_libraries(&cut, &["nftables"]),
+            Err("libmnl0".to_owned())
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::{
     Result,
+    architecture::Architecture,
     deb::Suite,
     ebpf,
     host::{self, run},
@@ -162,7 +163,7 @@ fn live() -> Result {
 /// The program of a database that the exporters' tests run, named as its package: in the cache, as the installed
 /// package would start a service.
 fn database(name: &str) -> Result<PathBuf> {
-    let folder = Suite::open(DATABASES)?.unpacked(name)?;
+    let folder = Suite::open(DATABASES, Architecture::own()?)?.unpacked(name)?;
     Ok(folder.join("usr/bin").join(name))
 }
 

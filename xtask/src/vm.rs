@@ -1,28 +1,64 @@
 //! `cargo xtask vm`: one command in one kernel.
 
-use crate::{Result, guest::Guest, kernel::Kernel};
-use std::{io, path, process::ExitCode, time::Duration};
+use crate::{
+    Result, architecture::Architecture, guest::Guest, host, kernel::Kernel, kernels::TOOLS,
+};
+use std::{
+    io,
+    path::{self, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+/// What was asked for.
+#[derive(Debug, Default)]
+struct Wanted {
+    kernel: PathBuf,
+    modules: Option<PathBuf>,
+    only_modules: Vec<String>,
+    append: String,
+    files: Vec<(PathBuf, String)>,
+    memory: Option<u32>,
+    timeout: Option<Duration>,
+    command: Vec<String>,
+}
 
 pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
-    let mut guest = parse(arguments)?;
-    if !guest.kernel.exists() {
-        let kernel = Kernel::fetch(&guest.kernel.to_string_lossy())?;
-        guest.kernel = kernel.image;
-        guest.modules.get_or_insert(kernel.modules);
-    }
+    let wanted = parse(arguments)?;
+    let (image, modules, architecture) = if wanted.kernel.exists() {
+        let architecture = Architecture::of_image(&host::read(&wanted.kernel)?);
+        let architecture = architecture.map_or_else(Architecture::own, Ok)?;
+        (wanted.kernel, wanted.modules, architecture)
+    } else {
+        let kernel = Kernel::fetch(&wanted.kernel.to_string_lossy())?;
+        let modules = wanted.modules.unwrap_or(kernel.modules);
+        (kernel.image, Some(modules), kernel.architecture)
+    };
+    // Nobody has programs for another architecture at hand.
+    let tools: &[_] = if architecture.is_own() { &[] } else { &TOOLS };
+    let programs = Guest::programs(architecture, tools)?;
+    let mut guest = Guest::new(programs, image, wanted.command);
+    guest.modules = modules;
+    guest.only_modules = wanted.only_modules;
+    guest.append = wanted.append;
+    guest.files = wanted.files;
+    guest.memory = wanted.memory.unwrap_or(guest.memory);
+    guest.timeout = wanted.timeout.unwrap_or(guest.timeout);
     let status = guest.run(&mut io::stdout())?;
     Ok(ExitCode::from(status))
 }
 
-fn parse(arguments: &[&str]) -> Result<Guest> {
+fn parse(arguments: &[&str]) -> Result<Wanted> {
     let (options, command) = arguments
         .iter()
         .position(|&word| word == "--")
         .map(|at| (&arguments[..at], &arguments[at + 1..]))
         .filter(|(_, command)| !command.is_empty())
         .ok_or(format!("no command to run\n\n{USAGE}"))?;
-    let command = command.iter().map(|&word| word.to_owned()).collect();
-    let mut guest = Guest::new(path::PathBuf::new(), command);
+    let mut wanted = Wanted {
+        command: command.iter().map(|&word| word.to_owned()).collect(),
+        ..Wanted::default()
+    };
     for pair in options.chunks(2) {
         let &[option, value] = pair else {
             return Err(format!("no value for `{}`\n\n{USAGE}", pair[0]));
@@ -33,24 +69,24 @@ fn parse(arguments: &[&str]) -> Result<Guest> {
                 .map_err(|_| format!("`{option} {value}`: not a number"))
         };
         match option {
-            "--kernel" => guest.kernel = value.into(),
-            "--modules" => guest.modules = Some(value.into()),
-            "--module" => guest.only_modules.push(value.to_owned()),
-            "--append" => guest.append = value.to_owned(),
-            "--file" => guest.files.push(file(value)?),
-            "--memory" => guest.memory = number()?,
-            "--timeout" => guest.timeout = Duration::from_secs(number()?.into()),
+            "--kernel" => wanted.kernel = value.into(),
+            "--modules" => wanted.modules = Some(value.into()),
+            "--module" => wanted.only_modules.push(value.to_owned()),
+            "--append" => wanted.append = value.to_owned(),
+            "--file" => wanted.files.push(file(value)?),
+            "--memory" => wanted.memory = Some(number()?),
+            "--timeout" => wanted.timeout = Some(Duration::from_secs(number()?.into())),
             _ => return Err(format!("no such option: {option}\n\n{USAGE}")),
         }
     }
-    if guest.kernel.as_os_str().is_empty() {
+    if wanted.kernel.as_os_str().is_empty() {
         return Err(format!("no kernel to boot\n\n{USAGE}"));
     }
-    Ok(guest)
+    Ok(wanted)
 }
 
 /// `HOST[:GUEST]`: the path in the guest is by default that of the host.
-fn file(value: &str) -> Result<(path::PathBuf, String)> {
+fn file(value: &str) -> Result<(PathBuf, String)> {
     let (host, guest) = match value.split_once(':') {
         Some((host, guest)) => (host, guest.to_owned()),
         None => {
@@ -73,7 +109,9 @@ cargo xtask vm --kernel VMLINUZ [OPTION VALUE]… -- COMMAND [ARGUMENT]…
   --modules DIR         its modules, for modprobe: .ko or .ko.xz files, at any depth
   --module NAME         of these only this one and what it needs; may be repeated
   --append ARGS         more words for the kernel's command line
-  --file HOST[:GUEST]   a file to copy, a program with its libraries; may be repeated
+  --file HOST[:GUEST]   a file to copy, a program with its libraries; may be repeated. A guest of another
+                        architecture has the programs that the tests call, and takes only static ones
+                        of its own and those that need no other libraries than these
   --memory MB           default 1024
   --timeout S           how long boot and command may take, default 120";
 
@@ -83,7 +121,7 @@ mod tests {
 
     #[test]
     fn options_end_where_the_command_begins() {
-        let guest = parse(&[
+        let wanted = parse(&[
             "--kernel",
             "vmlinuz",
             "--file",
@@ -98,13 +136,13 @@ mod tests {
             "list",
         ])
         .unwrap();
-        assert_eq!(guest.command, ["nft", "--", "list"]);
-        assert_eq!(guest.memory, 512);
+        assert_eq!(wanted.command, ["nft", "--", "list"]);
+        assert_eq!(wanted.memory, Some(512));
         let files = [
             ("/usr/sbin/nft".into(), "/usr/sbin/nft".to_owned()),
             ("x".into(), "/x y".to_owned()),
         ];
-        assert_eq!(guest.files, files);
+        assert_eq!(wanted.files, files);
     }
 
     #[test]

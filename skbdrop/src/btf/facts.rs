@@ -12,6 +12,7 @@ const MAX_CHAIN: usize = 32;
 /// The types that describe packet drops on one kernel.
 pub(crate) struct DropTypes {
     btf: Btf,
+    is_big_endian: bool,
     numbers: Numbers,
 }
 
@@ -46,7 +47,7 @@ pub(crate) struct EnumFacts {
 /// Where a member is, in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bits {
-    /// From the start of the structure.
+    /// From the start of the structure; of a bit field inside one byte, counted in that from its least bit on.
     pub(crate) at: u32,
     /// Of a bit field; 0 for any other member.
     pub(crate) width: u32,
@@ -94,6 +95,7 @@ impl DropTypes {
         let btf = Btf::from_bytes(&pruned.bytes).map_err(btf_error)?;
         Ok(Self {
             btf,
+            is_big_endian: pruned.bytes.starts_with(&[0xeb, 0x9f]),
             numbers: pruned.numbers,
         })
     }
@@ -211,7 +213,15 @@ impl DropTypes {
     #[cfg_attr(not(feature = "ebpf"), expect(dead_code))]
     pub(crate) fn bits(&self, structure: &str, path: &[&str]) -> Result<Option<Bits>> {
         let place = self.place(structure, path)?;
-        Ok(place.filter(|place| place.width != 0 && place.at % 8 + place.width <= 8))
+        let place = place.filter(|place| place.width != 0 && place.at % 8 + place.width <= 8);
+        Ok(place.map(|Bits { at, width }| Bits {
+            // Compilers for big-endian machines count from the other end.
+            at: match self.is_big_endian {
+                true => at / 8 * 8 + (8 - at % 8 - width),
+                false => at,
+            },
+            width,
+        }))
     }
 
     fn place(&self, structure: &str, path: &[&str]) -> Result<Option<Bits>> {

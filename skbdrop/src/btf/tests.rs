@@ -146,3 +146,26 @@ fn without_the_feature_an_image_says_what_it_needs() {
         "{text}"
     );
 }
+
+#[test]
+fn bits_are_counted_from_the_least_whatever_the_byte_order() {
+    // Three bits, the second to the fourth of a byte as the compiler declares them: a bit field has the flag of its kind, and
+    // its width above its offset.
+    let int = [14, 1 << 24, 1, 8];
+    let skb = [1, 1 << 31 | 4 << 24 | 1, 1, 9, 1, 3 << 24 | 1];
+    let words = [int.to_vec(), skb.to_vec()].concat();
+    let little = raw(&words, b"\0sk_buff\0bits\0u8\0");
+    let mut big = little.clone();
+    big[..2].reverse();
+    let strings = big.len() - b"\0sk_buff\0bits\0u8\0".len();
+    for word in big[4..strings].chunks_exact_mut(4) {
+        word.reverse();
+    }
+    let at = |btf: &[u8]| {
+        let types = DropTypes::parse(btf).expect("good BTF");
+        let bits = types.bits("sk_buff", &["bits"]).expect("good BTF");
+        bits.map(|bits| (bits.at, bits.width))
+    };
+    assert_eq!(at(&little), Some((1, 3)));
+    assert_eq!(at(&big), Some((4, 3)));
+}

@@ -17,7 +17,7 @@ pub(crate) mod shared;
 pub(crate) mod socket;
 
 /// `SYSFS_MAGIC` in `include/uapi/linux/magic.h`.
-const SYSFS_MAGIC: i64 = 0x6265_6572;
+const SYSFS_MAGIC: rustix::fs::FsWord = 0x6265_6572;
 
 use std::{fs::File, ops::Deref, path::Path};
 

@@ -7,10 +7,11 @@ use super::{
 };
 use crate::{
     Result,
+    architecture::Architecture,
     deb::Suite,
     guest::Guest,
     host::{self, TemporaryFolder},
-    kernel::Kernel,
+    kernel::{Kernel, Known},
 };
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -34,7 +35,8 @@ pub(super) fn run(options: &Options, arguments: &[&str]) -> Result<ExitCode> {
     let binaries = Binaries::build()?;
     let kernel = Kernel::fetch(KERNEL)?;
     let release = kernel.release();
-    let mut guest = Guest::new(kernel.image, Vec::new());
+    let programs = Guest::programs(kernel.architecture, &[])?;
+    let mut guest = Guest::new(programs, kernel.image, Vec::new());
     guest.modules = Some(kernel.modules);
     guest.timeout = TIMEOUT;
     for name in PROGRAMS {
@@ -85,9 +87,9 @@ fn dropwatch() -> Result<PathBuf> {
 
 /// From the package of the kernel's suite, which this machine's own may lack. It takes a library of this machine.
 fn pwru() -> Result<PathBuf> {
-    let (suite, _) = Kernel::source(KERNEL).expect("it has a name");
+    let suite = Known::by_name(KERNEL)?.suite;
     host::apt_install(&["libpcap0.8"]).or_else(|_| host::apt_install(&["libpcap0.8t64"]))?;
-    let folder = Suite::open(suite)?.unpacked("pwru")?;
+    let folder = Suite::open(suite, Architecture::own()?)?.unpacked("pwru")?;
     Ok(folder.join("usr/bin/pwru"))
 }
 

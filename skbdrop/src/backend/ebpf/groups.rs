@@ -133,10 +133,14 @@ fn socket(bytes: &[u8; SOCKET], came_in: bool) -> Option<Socket> {
     let family = number!(bytes, Group, family: u16);
     let is_ip = matches!(family, AF_INET | AF_INET6);
     let end = |at: usize, port: u16| {
-        let bytes = &bytes[at..at + 16];
+        let bytes: [u8; 16] = bytes[at..at + 16].try_into().ok()?;
         let address: IpAddr = match family {
-            AF_INET => Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into(),
-            AF_INET6 => Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).into(),
+            // The program has widened it to a word.
+            AF_INET => {
+                Ipv4Addr::from((u64::from_ne_bytes(*bytes.first_chunk()?) as u32).to_ne_bytes())
+                    .into()
+            }
+            AF_INET6 => Ipv6Addr::from(bytes).into(),
             _ => return None,
         };
         let port = Some(port);
@@ -217,7 +221,7 @@ mod tests {
             num: 443,
             dport: 0,
             state: 10,
-            saddr: [u64::from_ne_bytes([192, 0, 2, 1, 0, 0, 0, 0]), 0],
+            saddr: [u32::from_ne_bytes([192, 0, 2, 1]).into(), 0],
             ..Group::default()
         }
     }
@@ -278,7 +282,7 @@ mod tests {
     #[test]
     fn where_no_queue_drops_none_is_told() {
         let mut bytes = tbf();
-        bytes[offset_of!(skbdrop_ebpf::Qdisc, is_told)] = 0;
+        bytes[offset_of!(skbdrop_ebpf::Qdisc, is_told)..][..4].fill(0);
         assert_eq!(qdisc(&bytes), None);
         // A name that fills its array has no NUL.
         bytes = [b'x'; QDISC];

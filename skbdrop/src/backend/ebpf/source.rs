@@ -75,8 +75,10 @@ impl EbpfSource {
     fn with(settings: &Settings, wanted: Extent, filter: Option<&Compiled>) -> Result<Self> {
         let cpus = possible_cpus()?;
         let record = wanted.layout().size as usize + RING_HEADER_LEN;
+        // A ring buffer is of whole pages, which arm64 has of 4, 16 and 64 KiB.
+        let page = rustix::param::page_size() as u32;
         let least = (MIN_RECORDS * record).next_power_of_two() as u32;
-        let size = settings.buffer_size.max(least);
+        let size = settings.buffer_size.max(least).max(page);
         let pacing = Pacing::new(size, settings.wakeup_fill, record as u32, cpus);
         let mut kernel = KernelConfig::new(settings.types()?, wanted, pacing)?;
         let limits = settings.limits;
@@ -89,7 +91,7 @@ impl EbpfSource {
                 raw_tp: object::RAW_TP,
                 maps: &[
                     (object::RECORDS, Some(size)),
-                    (object::BELL, None),
+                    (object::BELL, Some(page)),
                     (object::READER, None),
                     (object::CPUS, Some(cpus)),
                     (object::RATES, limits.per_second.map(|_| MAX_SITES as u32)),

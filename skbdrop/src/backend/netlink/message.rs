@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn flags_are_no_part_of_the_type() {
-        let nested = [8, 0, 4, 0x80, 1, 0, 0, 0];
+        let head = [8u16, 4 | 0x8000].map(u16::to_ne_bytes);
+        let nested = [head.as_flattened(), &[1, 0, 0, 0]].concat();
         let attrs: Vec<_> = attributes(&nested).map(Result::unwrap).collect();
         assert_eq!(attrs, [(4, &[1, 0, 0, 0][..])]);
     }
