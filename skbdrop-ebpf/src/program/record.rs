@@ -13,7 +13,7 @@ use aya_ebpf::{
     macros::map,
     maps::RingBuf,
 };
-use core::ptr;
+use core::{arch::asm, ptr};
 use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET, MAX_SNAP_LEN, NAME_LEN, Record, flags};
 
 /// Records for user space, which sets the size.
@@ -168,10 +168,7 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         // From there to the end of the linear part.
         first = skb::outermost(mac, network, data_offset, tail);
         if snap_len != 0 && snap_len <= MAX_SNAP_LEN && first < tail {
-            let mut wanted = tail - first;
-            if wanted > snap_len {
-                wanted = snap_len;
-            }
+            let wanted = at_most(tail - first, snap_len);
             // SAFETY: `wanted` bytes fit behind the record, as the caller promises.
             caplen = unsafe { copy(head + u64::from(first), at(config!(packet_at)), wanted) };
         }
@@ -180,6 +177,24 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
     set!(start, first);
     set!(caplen, caplen as u16);
     set!(flags, known);
+}
+
+/// The number, or `most` if it is greater. The comparison is of the very register that the verifier is to know this of: before
+/// Linux 6.2 it does not see it by another that was copied from.
+#[inline(always)]
+fn at_most(number: u32, most: u32) -> u32 {
+    let mut bounded = number;
+    // SAFETY: it only sets the register.
+    unsafe {
+        asm!(
+            "if {0} <= {1} goto +1",
+            "{0} = {1}",
+            inout(wreg) bounded,
+            in(wreg) most,
+            options(pure, nomem, nostack),
+        );
+    }
+    bounded
 }
 
 /// Copies `wanted` bytes, at most the snap length, and says how many it has copied.
