@@ -15,6 +15,8 @@ const SOURCES: [&str; 2] = ["skbdrop/src", "skbdrop-ebpf/src"];
 /// What stands before a reason, in comments of blocks and in the documentation of functions.
 const SAFETY: &str = "// SAFETY: ";
 const SECTION: &str = "/// # Safety";
+/// What a function is called in the list.
+const FUNCTION: &str = "function";
 
 /// Writes the list.
 pub(crate) fn write() -> Result {
@@ -108,7 +110,13 @@ fn places(source: &str) -> Result<Vec<Place>> {
             function = name.to_owned();
         }
         for what in kinds(line) {
-            let told = reason.take().ok_or_else(|| {
+            // What implements a function of a trait has its contract there.
+            let is_declared = |place: &Place| place.what == what && place.function == function;
+            let of_trait = || {
+                let is_function = what == FUNCTION && places.iter().any(is_declared);
+                is_function.then(|| format!("As the trait says of its `{function}`."))
+            };
+            let told = reason.take().or_else(of_trait).ok_or_else(|| {
                 format!(
                     "line {}: `unsafe` without a reason (`{SAFETY}…`, or `{SECTION}`)",
                     number + 1
@@ -144,7 +152,7 @@ fn kinds(line: &str) -> impl Iterator<Item = &'static str> {
         .map(|(at, word)| &line[at + word.len()..]);
     after.filter_map(|after| match after.split([' ', '(']).next()? {
         "{" => Some("block"),
-        "fn" | "extern" => Some("function"),
+        "fn" | "extern" => Some(FUNCTION),
         "impl" => Some("implementation"),
         _ => None,
     })
@@ -238,6 +246,21 @@ impl Number {
                 place("get", "block", "it is ours."),
             ][..])
         );
+    }
+
+    #[test]
+    fn a_traits_function_has_its_reason_there() {
+        let source = "trait T {\n    /// # Safety\n    ///\n    /// Fine.\n    unsafe fn f();\n}\n\
+            impl T for u8 {\n    unsafe fn f() {}\n}\n";
+        let of_trait = "As the trait says of its `f`.";
+        assert_eq!(
+            places(source).as_deref(),
+            Ok(&[
+                place("f", "function", "Fine."),
+                place("f", "function", of_trait)
+            ][..])
+        );
+        assert!(places("impl T for u8 {\n    unsafe fn f() {}\n}\n").is_err());
     }
 
     #[test]

@@ -21,6 +21,8 @@ const PERIOD: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often it sends what is due.
 const TICK: Duration = Duration::from_millis(1);
+/// It makes up for no more than this much of what was due while it had no turn.
+const DEBT: f64 = HIGH / 10.0;
 
 /// The process that sends.
 pub(crate) struct Sender {
@@ -92,7 +94,7 @@ pub(crate) fn send(duration: Duration) -> Result {
     while start.elapsed() < duration {
         thread::sleep(TICK);
         let now = Instant::now();
-        due += rate(now - start) * (now - last).as_secs_f64();
+        due = DEBT.min(due + rate(now - start) * (now - last).as_secs_f64());
         last = now;
         while due >= 1.0 {
             socket.send_to(&[0; 64], (Ipv4Addr::LOCALHOST, PORT))?;
