@@ -9,6 +9,9 @@ use crate::{Error, Result, sys::perf};
 use perf_event::{ReadFormat, SampleFlag, Sampler};
 use std::{collections::VecDeque, io, mem, os::fd::BorrowedFd};
 
+/// Records that are taken out of a ring at a time: a few hundred kilobytes of them.
+const MAX_LOOK: usize = 4096;
+
 /// A drop, and how many were lost before it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
@@ -90,7 +93,8 @@ impl Ring {
 
     /// Goes on where the ring before left off, whose event is off its CPU for good.
     pub(super) fn succeed(&mut self, mut before: Self, format: &Format) -> Result<()> {
-        before.look(format);
+        // Nothing is written there any more.
+        while before.look(format).is_some() {}
         self.lost_earlier = before.lost(true)?;
         self.told = before.told;
         self.untold = before.untold;
@@ -109,9 +113,11 @@ impl Ring {
         !self.told.is_empty() || self.sampler.next_record().map(mem::forget).is_some()
     }
 
-    /// Takes what is in the ring.
-    pub(super) fn look(&mut self, format: &Format) {
-        while let Some(record) = self.sampler.next_record() {
+    /// Takes what is in the ring, or the time of the last that was taken where there may be more: under a flood there
+    /// always is, and what waits here has no other bound.
+    pub(super) fn look(&mut self, format: &Format) -> Option<u64> {
+        for _ in 0..MAX_LOOK {
+            let record = self.sampler.next_record()?;
             // In place, but for one that the ring's end cuts in two.
             match decode(record.ty(), &record.to_contiguous(), format) {
                 Ok(Item::Sample(sample)) => {
@@ -136,6 +142,7 @@ impl Ring {
                 }
             }
         }
+        Some(self.told.back().map_or(0, |told| told.sample.time))
     }
 
     /// The time of the next drop, if there is one.
