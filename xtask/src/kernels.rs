@@ -4,11 +4,13 @@ use crate::{
     Result,
     boot::{Boot, Fetched, Report, Run},
     executables::{self, Executable},
+    host,
     kernel::{KNOWN, Known},
     netdevsim,
 };
 use std::{
     collections::BTreeMap,
+    fs,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -305,6 +307,10 @@ pub(crate) fn run(arguments: &[&str]) -> Result {
                     // Under the lock, so that one guest's lines stay together.
                     let mut reports = lock(&reports);
                     show(boot, &report);
+                    let kept = report
+                        .as_ref()
+                        .map_or(Ok(()), |report| keep(boot, &report.output));
+                    kept.unwrap_or_else(|e| println!("{e}"));
                     reports.push((place, report));
                 }
             });
@@ -343,6 +349,16 @@ fn show(boot: &Boot, report: &Result<Report>) {
         Ok(report) => println!("{}", report.output),
         Err(why) => println!("{why}"),
     }
+}
+
+/// Keeps all that a guest said, tables of its tests among it, in `target/kernels`.
+fn keep(boot: &Boot, output: &str) -> Result {
+    let folder = host::workspace().join("target/kernels");
+    fs::create_dir_all(&folder)
+        .map_err(|e| format!("cannot create `{}`: {e}", folder.display()))?;
+    let name = format!("{} {}", boot.kernel, boot.append);
+    let name = name.trim_end().replace([' ', '='], "-");
+    host::write(&folder.join(name + ".txt"), output.as_bytes())
 }
 
 fn table(boots: &[&Boot], reports: &[(usize, Result<Report>)]) {

@@ -3,7 +3,7 @@
 use crate::program::{
     CPUS, config, headers,
     interface::interface,
-    memory::{Memory, add, argument, read},
+    memory::{Memory, add, argument, obey_lockdown, read},
     packet::Packet,
     skb::{self, load},
 };
@@ -180,6 +180,7 @@ fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
         unsafe { (&raw mut (*out).ifname).cast::<[u64; 2]>().write(ifname) };
     }
     if asked & needs::PACKET != 0 {
+        obey_lockdown(ctx);
         let packet = Packet::of::<M>(skb, zero);
         if packet.has_length {
             known = known.wrapping_add(known::LENGTH);

@@ -149,6 +149,19 @@ pub(crate) fn window(address: u64) -> Option<*const u8> {
     Some((structure as *const u8).wrapping_add(at as usize))
 }
 
+/// Keeps a call of the helper in a program that looks at packets, for a drop at the address 0, which there is not. Under
+/// lockdown=confidentiality the kernel refuses the helper, and with it the program: what an administrator has forbidden is not
+/// to be had by direct loads instead.
+#[inline(always)]
+pub(crate) fn obey_lockdown(ctx: *const u8) {
+    if argument(ctx, config!(arg_location)) != 0 {
+        return;
+    }
+    let mut unused = 0u64;
+    // SAFETY: the destination is as long as said, on our stack; the helper checks the source.
+    unsafe { generated::bpf_probe_read_kernel((&raw mut unused).cast(), 8, ptr::null()) };
+}
+
 /// Writes zeros, word by word: of one write for all the compiler may make a call of `memset`, and so a program of two
 /// functions. Of these kernels before 6.5 may forget how to go on after a direct load that faults, and panic.
 ///

@@ -167,6 +167,9 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         data_offset = data.wrapping_sub(head) as u32;
         // From there to the end of the linear part.
         first = skb::outermost(mac, network, data_offset, tail);
+        if snap_len != 0 {
+            memory::obey_lockdown(ctx);
+        }
         if snap_len != 0 && snap_len <= MAX_SNAP_LEN && first < tail {
             let wanted = at_most(tail - first, snap_len);
             // SAFETY: `wanted` bytes fit behind the record, as the caller promises.
