@@ -356,8 +356,14 @@ fn keep(boot: &Boot, output: &str) -> Result {
     let folder = host::workspace().join("target/kernels");
     fs::create_dir_all(&folder)
         .map_err(|e| format!("cannot create `{}`: {e}", folder.display()))?;
-    let name = format!("{} {}", boot.kernel, boot.append);
-    let name = name.trim_end().replace([' ', '='], "-");
+    // A kernel may be booted more than once, for other tests.
+    let only = match boot.runs {
+        [run] => run.test,
+        _ => "",
+    };
+    let name = format!("{} {} {only}", boot.kernel, boot.append);
+    let words: Vec<&str> = name.split([' ', '=']).filter(|it| !it.is_empty()).collect();
+    let name = words.join("-");
     host::write(&folder.join(name + ".txt"), output.as_bytes())
 }
 
