@@ -113,8 +113,9 @@ impl Ring {
         !self.told.is_empty() || self.sampler.next_record().map(mem::forget).is_some()
     }
 
-    /// Takes what is in the ring, or the time of the last that was taken where there may be more: under a flood there
-    /// always is, and what waits here has no other bound.
+    /// Takes what is in the ring. Where there may be more, for under a flood there always is and what waits here has no other
+    /// bound, gives a time that all of it is later than: that of the middle one of those that wait, since what an
+    /// interrupt delayed may have a time before the last one's.
     pub(super) fn look(&mut self, format: &Format) -> Option<u64> {
         for _ in 0..MAX_LOOK {
             let record = self.sampler.next_record()?;
@@ -142,7 +143,8 @@ impl Ring {
                 }
             }
         }
-        Some(self.told.back().map_or(0, |told| told.sample.time))
+        let middle = self.told.get(self.told.len() / 2);
+        Some(middle.map_or(0, |told| told.sample.time))
     }
 
     /// The time of the next drop, if there is one.

@@ -128,9 +128,8 @@ impl PerfSource {
         self.complete = mem::replace(&mut self.looked, clock::kernel_monotonic_ns());
         self.next.clear();
         for (at, ring) in self.rings.iter_mut().enumerate() {
-            if let Some(last) = ring.look(&self.format) {
-                // What is still in the ring is later than this.
-                self.complete = self.complete.min(last.into());
+            if let Some(before_the_rest) = ring.look(&self.format) {
+                self.complete = self.complete.min(before_the_rest.into());
             }
             self.next
                 .extend(ring.next_time().map(|time| Reverse((time, at))));
