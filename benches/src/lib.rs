@@ -8,4 +8,4 @@ pub mod run_time;
 pub mod synthetic;
 
 pub use flood::flood;
-pub use processes::{Candidate, RUNS, compare};
+pub use processes::{Candidate, RUNS, compare, memory_kib};

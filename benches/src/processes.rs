@@ -1,6 +1,7 @@
 //! Measuring in child processes: memory that one candidate touched is not the next one's.
 
 use std::{
+    fs, io,
     process::Command,
     time::{Duration, Instant},
 };
@@ -70,13 +71,20 @@ fn measure(work: fn() -> Box<dyn std::any::Any>) {
 
 /// Largest resident set of this process so far, in KiB.
 fn peak_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
-    let line = status
+    memory_kib("VmHWM").expect("/proc tells of memory")
+}
+
+/// What `/proc/self/status` has for a kind of this process' memory, in KiB: `VmRSS` is what is resident, `VmHWM` the most that was.
+///
+/// # Errors
+///
+/// It cannot be read, or has no such line.
+pub fn memory_kib(kind: &str) -> io::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let value = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .expect("a VmHWM line");
-    line.trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .expect("a number")
+        .find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'));
+    value
+        .and_then(|value| value.trim().strip_suffix(" kB")?.parse().ok())
+        .ok_or_else(|| io::Error::other(format!("no {kind} in kB in /proc/self/status")))
 }

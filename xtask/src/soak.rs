@@ -19,8 +19,8 @@ const REPORT: &str = "docs/soak.md";
 const ROWS: usize = 20;
 /// Seconds in which buffers are touched for the first time.
 const WARM_UP: u64 = 60;
-/// By so much the second half of the time may hold more than the first, in KiB of memory. The reader of perf's rings, of 4 MiB in all, makes room for
-/// what it has taken out of them when a flood or a machine that gives it no turn first fills them, and keeps it.
+/// By so much the second half of the time may hold more than the first, in KiB of memory: readers keep room for the most that they
+/// had to take at once, which a machine that gives them no turn may make come late.
 const MAX_GROWTH: u64 = 8 * 1024;
 
 pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
@@ -195,8 +195,15 @@ fn report(said: &Said, minutes: u64, provenance: &Provenance) -> String {
     }
     line("\n## What was wrong\n".to_owned());
     match said.faults.is_empty() {
-        true => line("Nothing: each drop is in the account, and the second half held no more descriptors and threads than the first, nor 8 MiB more memory.".to_owned()),
-        false => said.faults.iter().for_each(|fault| line(format!("* {fault}"))),
+        true => line(format!(
+            "Nothing: each drop is in the account, and the second half held no more descriptors and threads than the first, nor {} MiB \
+             more memory.",
+            MAX_GROWTH / 1024
+        )),
+        false => said
+            .faults
+            .iter()
+            .for_each(|fault| line(format!("* {fault}"))),
     }
     text
 }

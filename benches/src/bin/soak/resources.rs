@@ -1,6 +1,7 @@
 //! What this process holds.
 
 use crate::Result;
+use skbdrop_benches::memory_kib;
 use std::fs;
 
 /// At one moment.
@@ -13,11 +14,8 @@ pub(crate) struct Resources {
 
 impl Resources {
     pub(crate) fn now() -> Result<Self> {
-        let status = fs::read_to_string("/proc/self/status")?;
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let rss = rss.and_then(|rss| rss.trim().strip_suffix(" kB"));
         Ok(Self {
-            rss_kib: rss.ok_or("no VmRSS in /proc/self/status")?.parse()?,
+            rss_kib: memory_kib("VmRSS")?,
             // One of them is the folder's own.
             descriptors: fs::read_dir("/proc/self/fd")?.count() - 1,
             threads: fs::read_dir("/proc/self/task")?.count(),
