@@ -82,13 +82,14 @@ impl Loaded {
         programs.push((ProgramType::RawTracepoint, wanted.raw_tp, without));
         let mut names = vec![wanted.raw_tp];
         names.extend(wanted.tp_btf);
+        let asking = names.clone();
         if wanted.qdisc.is_some() {
             names.extend([object::QDISC_TP_BTF, object::QDISC_RAW_TP]);
         }
         keep_programs(&mut object, &names);
         let maps = create_maps(&mut object, wanted.maps)?;
         relocate(&mut object, &maps)?;
-        for name in names.iter().filter(|name| !is_on_qdiscs(name)) {
+        for name in asking {
             put_filter(&mut object, name, wanted.filter)?;
         }
         let mut refusals: Option<Error> = None;
@@ -287,11 +288,6 @@ fn put_filter(object: &mut Object, name: &str, filter: Option<&Compiled>) -> Res
         // What is not there is told when it is to be attached.
         None => Ok(()),
     }
-}
-
-/// Whether it is a program on `qdisc:qdisc_drop`.
-fn is_on_qdiscs(name: &str) -> bool {
-    [object::QDISC_TP_BTF, object::QDISC_RAW_TP].contains(&name)
 }
 
 /// Loads the program on `qdisc:qdisc_drop` and attaches it: of the kind that the kernel took for the other.
