@@ -5,14 +5,18 @@
 use futures::StreamExt as _;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, epoll, poll},
-    thread::{CpuSet, gettid, sched_getaffinity, sched_setaffinity},
+    thread::{CpuSet, gettid, sched_getaffinity},
 };
 use skbdrop::{Backend, Builder, ErrorKind, Monitor};
 use std::{
     os::fd::AsFd as _,
     time::{Duration, Instant},
 };
-use support::{drops::flood, flood_size, is_flood, monotonic_ns, netns::NetNs};
+use support::{
+    drops::{flood, pin},
+    flood_size, is_flood, monotonic_ns,
+    netns::NetNs,
+};
 
 /// Each backend.
 fn each(test: impl Fn(Builder)) {
@@ -336,12 +340,11 @@ fn the_last_drops_of_any_cpu_wake() {
             .filter(|&cpu| all.is_set(cpu))
             .collect();
         for n in 0..300 {
-            let mut cpu = CpuSet::new();
-            cpu.set(cpus[n % cpus.len()]);
+            let cpu = cpus[n % cpus.len()];
             // Some wake a reader that waits for the first, some come while others gather, all are the last for now.
             let burst = [1, 1, 2, 50][n / cpus.len() % 4];
             netns.run(move || {
-                sched_setaffinity(None, &cpu).unwrap();
+                pin(cpu);
                 flood(burst);
             });
             support::collect(&mut monitor, burst, |event| is_flood(event, inode));

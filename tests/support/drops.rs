@@ -5,6 +5,7 @@ use crate::{
     netns::NetNs,
 };
 use etherparse::PacketBuilder;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use skbdrop::DropEvent;
 use std::{
     net::{IpAddr, Ipv4Addr, TcpStream, UdpSocket},
@@ -312,6 +313,13 @@ fn mac_of(netns: &NetNs, name: &'static str) -> [u8; 6] {
         .map(|byte| u8::from_str_radix(byte, 16).unwrap())
         .collect();
     bytes.try_into().unwrap()
+}
+
+/// Keeps the calling thread on one CPU: over loopback it drops there what it sends.
+pub fn pin(cpu: usize) {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    sched_setaffinity(None, &only).unwrap();
 }
 
 /// Sends `count` datagrams to the closed port of 127.0.0.1, from the calling thread's namespace,
