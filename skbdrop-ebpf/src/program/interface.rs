@@ -3,7 +3,7 @@
 use crate::program::{
     config,
     memory::Memory,
-    skb::{self, load, sk_netns},
+    skb::{self, load, netns, sk_netns},
 };
 use skbdrop_ebpf::{ABSENT, Device, Interface};
 
@@ -23,7 +23,7 @@ pub(crate) fn interface<M: Memory>(
         if !dev.is_null() {
             let read = Device {
                 index: M::load::<u32>(dev, config!(dev_ifindex)),
-                netns: netns_of_device::<M>(dev),
+                netns: netns::<M>(dev, config!(dev_net)),
             };
             let front = M::load::<u64>(dev, config!(dev_name));
             let back = M::load::<u64>(dev, config!(dev_name) + 8);
@@ -33,16 +33,6 @@ pub(crate) fn interface<M: Memory>(
         }
     }
     Interface::tell(iif, device, sk_netns, !rx_sk.is_null())
-}
-
-/// Inode number of a device's namespace; 0 if none.
-#[inline(always)]
-fn netns_of_device<M: Memory>(dev: *const u8) -> u32 {
-    let net = M::load::<*const u8>(dev, config!(dev_net));
-    if net.is_null() {
-        return 0;
-    }
-    M::load(net, config!(net_inum))
 }
 
 /// What no name of an interface has in it.
