@@ -265,23 +265,35 @@ impl Monitor {
 
     /// An event that is there already. Notes the end: of the source, and by an error.
     #[inline(always)]
-    pub(crate) fn try_next(&mut self) -> Result<Option<DropEvent>> {
+    fn try_next(&mut self) -> Result<Option<DropEvent>> {
+        self.look()?;
+        Ok(self.take())
+    }
+
+    /// Reads, where nothing is [pending](Self::take). Notes the end: of the source, and by an error.
+    #[inline(always)]
+    pub(crate) fn look(&mut self) -> Result<()> {
         if let Some(e) = self.failure.take() {
             return Err(e);
         }
-        if self.pending.is_empty()
-            && !self.source_ended
+        if !self.pending.is_empty() {
+            return Ok(());
+        }
+        if !self.source_ended
             && !self.ended
             && let Err(e) = self.refill()
         {
             self.ended = true;
             return Err(e);
         }
-        let event = self.pending.pop_front();
-        if event.is_none() && self.source_ended {
-            self.ended = true;
-        }
-        Ok(event)
+        self.ended |= self.pending.is_empty() && self.source_ended;
+        Ok(())
+    }
+
+    /// The next of the events that were read. They are large: whoever calls it puts it where it goes, at once.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Option<DropEvent> {
+        self.pending.pop_front()
     }
 
     /// What a stream waits with, and for.

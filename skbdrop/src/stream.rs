@@ -16,20 +16,6 @@ impl Monitor {
         let (readiness, source) = self.waiting();
         readiness.poll(source.fd(), cx)
     }
-
-    /// What is there, or the end.
-    #[inline(always)]
-    fn poll_now(&mut self) -> Poll<Option<Result<DropEvent>>> {
-        match self.try_next() {
-            Ok(Some(event)) => {
-                self.in_a_row += 1;
-                Poll::Ready(Some(Ok(event)))
-            }
-            Ok(None) if self.has_ended() => Poll::Ready(None),
-            Ok(None) => Poll::Pending,
-            Err(e) => Poll::Ready(Some(Err(e))),
-        }
-    }
 }
 
 impl Stream for Monitor {
@@ -49,14 +35,25 @@ impl Stream for Monitor {
             return Poll::Pending;
         }
         // Each turn reads a bounded batch at most and consumes one readiness.
+        let mut is_asked_for = false;
         loop {
-            if let ready @ Poll::Ready(_) = self.poll_now() {
-                return ready;
+            if let Err(e) = self.look() {
+                return Poll::Ready(Some(Err(e)));
+            }
+            if let Some(event) = self.take() {
+                self.in_a_row += 1;
+                return Poll::Ready(Some(Ok(event)));
+            }
+            if self.has_ended() {
+                return Poll::Ready(None);
             }
             self.in_a_row = 0;
             if self.has_more {
                 // What was read was left out by the filter. The next turn reads on.
                 cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if is_asked_for {
                 return Poll::Pending;
             }
             match self.poll_readable(cx) {
@@ -68,13 +65,7 @@ impl Stream for Monitor {
                 // Now that a wake-up is asked for, look once more. A perf event tells of its
                 // readiness once (`perf_poll` in `kernel/events/core.c`), and to ask for the
                 // wake-up may have been that once.
-                Poll::Pending => {
-                    let now = self.poll_now();
-                    if now.is_pending() && self.has_more {
-                        cx.waker().wake_by_ref();
-                    }
-                    return now;
-                }
+                Poll::Pending => is_asked_for = true,
             }
         }
     }

@@ -9,8 +9,8 @@ use skbdrop::{Backend, DropEvent, Monitor};
 use std::{io, os::fd::AsFd as _, thread};
 use tokio::sync::oneshot::{self, Receiver};
 
-/// Events that are taken at a time with `--take batch`.
-const BATCH: usize = 1024;
+/// Events that are taken at a time with `--take batch`: as many as stay in a processor's cache.
+const BATCH: usize = 256;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -47,19 +47,14 @@ async fn main() -> Result {
 /// Takes events one by one, as from any stream.
 async fn stream(
     monitor: &mut Monitor,
-    mut end: Receiver<()>,
+    end: Receiver<()>,
     mut count: impl FnMut(&DropEvent),
 ) -> Result {
-    loop {
-        tokio::select! {
-            biased;
-            _ = &mut end => break,
-            event = monitor.next() => match event {
-                Some(event) => count(&event?),
-                None => break,
-            },
-        }
+    let mut events = monitor.take_until(end);
+    while let Some(event) = events.next().await {
+        count(&event?);
     }
+    let monitor = events.into_inner();
     monitor.stop();
     while let Some(event) = monitor.next().await {
         count(&event?);

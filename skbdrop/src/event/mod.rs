@@ -3,6 +3,7 @@
 mod display;
 mod metadata;
 mod packet;
+mod plain;
 mod qdisc;
 #[cfg(feature = "serde")]
 mod serialize;

@@ -1,5 +1,6 @@
 //! The packet's bytes, and what they say: addresses, ports, protocols.
 
+use super::plain;
 use crate::{Error, backend::Endpoints};
 use bytes::Bytes;
 use etherparse::{
@@ -122,8 +123,20 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    /// Parses `bytes`; see [`slice`].
+    /// Parses `bytes`, which begin with `layer`; see [`slice`].
     pub(crate) fn parse(
+        bytes: &[u8],
+        layer: Layer,
+        network_offset: Option<usize>,
+        protocol: Option<EtherType>,
+    ) -> Self {
+        plain::headers(bytes, layer, network_offset, protocol)
+            .unwrap_or_else(|| Self::parse_any(bytes, layer, network_offset, protocol))
+    }
+
+    /// The same of any packet.
+    #[cold]
+    pub(super) fn parse_any(
         bytes: &[u8],
         layer: Layer,
         network_offset: Option<usize>,
@@ -167,10 +180,20 @@ impl Headers {
             }
             _ => return Self::default(),
         };
-        let transport = carried.protocol;
+        Self::of_ends(src, dst, carried.protocol, payload.payload, carried.first)
+    }
+
+    /// Of an IP header's addresses and of what it carries, which begins with a header if it is `first`.
+    pub(super) fn of_ends(
+        src: IpAddr,
+        dst: IpAddr,
+        transport: Option<IpProtocol>,
+        payload: &[u8],
+        first: bool,
+    ) -> Self {
         // The ports come first in the header, so they may be there where the rest is cut off.
-        let ports = match payload.payload {
-            [a, b, c, d, ..] if transport.is_some_and(IpProtocol::has_ports) && carried.first => {
+        let ports = match payload {
+            [a, b, c, d, ..] if first && transport.is_some_and(IpProtocol::has_ports) => {
                 Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
             }
             _ => None,

@@ -141,7 +141,8 @@ impl EbpfSource {
                 self.wake.for_records()?;
             }
             read.taken += 1;
-            let Ok(mut decoded) = decode(&item) else {
+            // It is large, and stays where it is.
+            let Ok(decoded) = &mut decode(&item) else {
                 read.undecodable += 1;
                 continue;
             };
