@@ -525,11 +525,13 @@ fn total(monitor: &Monitor) -> u64 {
     stats.received + stats.lost + stats.filtered + stats.limited
 }
 
+/// Datagrams of a flood.
+const FLOOD: usize = 5000;
+
 /// Floods, and gives what the monitor told of it. Two others that leave nothing out see at least and at most what it
 /// sees; floods until these saw the same number, however busy the machine is beside it.
 fn flooded(
     backend: Backend,
-    drops: usize,
     build: impl Fn(skbdrop::Builder) -> skbdrop::Builder,
 ) -> (u64, Monitor, Vec<DropEvent>) {
     for _ in 0..30 {
@@ -539,7 +541,7 @@ fn flooded(
         let mut monitor = build(builder()).build().unwrap();
         let mut inner = builder().build().unwrap();
         let inode = netns.inode;
-        netns.run(move || flood(drops));
+        netns.run(move || flood(FLOOD));
         inner.stop();
         monitor.stop();
         outer.stop();
@@ -548,12 +550,12 @@ fn flooded(
         drain(&mut outer);
         let seen = total(&monitor);
         println!(
-            "{}: {:?} of {drops} and others'",
+            "{}: {:?} of {FLOOD} and others'",
             backend.name(),
             monitor.stats().unwrap()
         );
         assert_eq!(monitor.stats().unwrap().received, events.len() as u64);
-        assert!(total(&inner) >= drops as u64);
+        assert!(total(&inner) >= FLOOD as u64);
         assert!((total(&inner)..=total(&outer)).contains(&seen));
         if total(&inner) == total(&outer) {
             events.retain(|event| is_flood(event, inode));
@@ -569,10 +571,10 @@ fn what_a_filter_leaves_out_is_counted() {
     for backend in backends() {
         // Every backend can tell where. Reasons are left out here, for kernels without.
         let udp = Filter::symbol("*udp*") & Filter::protocol(EtherType::IPV4);
-        let (_, monitor, events) = flooded(backend, 5000, |builder| builder.filter(!udp.clone()));
+        let (_, monitor, events) = flooded(backend, |builder| builder.filter(!udp.clone()));
         assert_eq!(events.len(), 0);
         assert!(monitor.stats().unwrap().filtered > 0);
-        let (seen, monitor, events) = flooded(backend, 5000, |builder| builder.filter(udp.clone()));
+        let (seen, monitor, events) = flooded(backend, |builder| builder.filter(udp.clone()));
         let stats = monitor.stats().unwrap();
         assert!(events.len() as u64 + stats.lost >= 5000, "{stats:?}");
         assert!(stats.filtered <= seen - 5000, "{stats:?}");
@@ -582,7 +584,6 @@ fn what_a_filter_leaves_out_is_counted() {
 #[test]
 #[ignore = "needs root: cargo xtask test, cargo xtask kernels"]
 fn counters_count_what_the_filter_wants() {
-    const DROPS: usize = 5000;
     let (wanted, other) = (NetNs::new(), NetNs::new());
     let inode = wanted.inode;
     let filter = Filter::netns(inode) & Filter::transport(IpProtocol::UDP);
@@ -592,14 +593,14 @@ fn counters_count_what_the_filter_wants() {
         .build()
         .unwrap();
     for netns in [&wanted, &other] {
-        netns.run(|| flood(DROPS));
+        netns.run(|| flood(FLOOD));
     }
     let counts = counters.snapshot().unwrap();
     // The answers to the datagrams come back to a socket of their own, and are no drops.
     assert_eq!(counts.kinds.len(), 1, "{counts:?}");
     let netns = counts.kinds[0].netns.as_ref();
     assert_eq!(netns.map(|netns| netns.inode), Some(inode));
-    let drops = DROPS as u64;
+    let drops = FLOOD as u64;
     let counted = counts.total().drops;
     assert!(
         (drops - counts.missed..=drops).contains(&counted),
@@ -613,7 +614,7 @@ fn counters_count_what_the_filter_wants() {
 #[ignore = "needs root: cargo xtask test, cargo xtask kernels"]
 fn sampling_and_limits_count_the_rest() {
     for backend in backends() {
-        let (seen, monitor, _) = flooded(backend, 20_000, |builder| builder.sample(10));
+        let (seen, monitor, _) = flooded(backend, |builder| builder.sample(10));
         let stats = monitor.stats().unwrap();
         // Six standard deviations of what chance gives.
         let (passed, expected) = (stats.received + stats.lost, seen as f64 / 10.0);
@@ -623,7 +624,7 @@ fn sampling_and_limits_count_the_rest() {
             "{}: {stats:?}",
             backend.name()
         );
-        let (_, _, events) = flooded(backend, 20_000, |builder| builder.limit_rate(50));
+        let (_, _, events) = flooded(backend, |builder| builder.limit_rate(50));
         let mut seconds = HashMap::new();
         for event in &events {
             *seconds

@@ -114,7 +114,7 @@ impl Boot {
     fn script(&self) -> String {
         // A flood takes longer in an emulated machine than on one.
         let mut script = "echo \"@kernel $(uname -r)\"\n\
-            export SKBDROP_FLOOD=20000 SKBDROP_FILTER_ROUNDS=2 RUST_BACKTRACE=0\n"
+            export SKBDROP_FLOOD=10000 SKBDROP_FILTER_ROUNDS=2 RUST_BACKTRACE=0\n"
             .to_owned();
         for module in self.modules {
             script += &format!("modprobe {module} || exit\n");
