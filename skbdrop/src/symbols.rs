@@ -23,6 +23,9 @@ const KALLSYMS: &str = "/proc/kallsyms";
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// The least that memory of modules is given out in, in bytes: a processor's smallest page.
 const PAGE: u64 = 4096;
+/// What the bytes before a function go by, where the kernel is built with room for a call's checks there
+/// (`CONFIG_PREFIX_SYMBOLS`, `CONFIG_CFI`): each function has one, and nothing of them ever runs.
+const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
 /// Locations that are remembered; past it all are forgotten and looked up anew. The kernel has some hundreds
 /// that drop packets.
 const MAX_ANSWERS: usize = 1 << 16;
@@ -236,7 +239,8 @@ impl Symbols {
         let module = words
             .next()
             .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
-        let function = matches!(kind, "t" | "T" | "w" | "W");
+        let is_padding = PADDING.iter().any(|prefix| name.starts_with(prefix));
+        let function = matches!(kind, "t" | "T" | "w" | "W") && !is_padding;
         let (Ok(start), Ok(len)) = (u32::try_from(self.text.len()), u16::try_from(name.len()))
         else {
             return None;
@@ -524,6 +528,16 @@ mod tests {
             at(0xffff_ffff_c000_0010).as_deref(),
             Some("in_module+0x10 [nft]")
         );
+    }
+
+    #[test]
+    fn the_room_before_a_function_has_no_name() {
+        let list = b"1000 t one\n1040 t __pfx_two\n1050 T two\n1060 d end\n";
+        let table = Symbols::parse(&list[..]).expect("reading from memory");
+        assert_eq!(at(&table, 0x103f).as_deref(), Some("one+0x3f"));
+        assert_eq!(at(&table, 0x1040), None);
+        assert_eq!(at(&table, 0x1050).as_deref(), Some("two+0x0"));
+        assert!(table.names().eq(["one", "two"]));
     }
 
     #[test]
