@@ -716,7 +716,11 @@ impl Builder {
                 )
             }
         };
-        let locations = read_ahead.unwrap_or_else(|| Locations::new(look_up));
+        let locations = read_ahead.unwrap_or_else(|| match source.kind() {
+            // It tells the symbol itself, but in summaries, which come a second after their first drop.
+            BackendKind::Netlink => Locations::when_asked(look_up),
+            _ => Locations::new(look_up),
+        });
         if settings.stacks && source.kind() != BackendKind::Ebpf {
             limitations.push(Error::not_supported(format!(
                 "no call stacks: the backend {} has none (the eBPF backend has)",

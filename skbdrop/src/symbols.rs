@@ -351,14 +351,14 @@ impl Locations {
             // Where there is no thread to be had, it is read when it is asked for.
             thread.spawn(|| Lists::default().read()).ok()
         };
-        let mut locations = Self::unread(look_up);
+        let mut locations = Self::when_asked(look_up);
         locations.first = if look_up { thread() } else { None };
         locations
     }
 
     /// For who gives up the privilege to read the list: reads it at once, and keeps it open for when modules come or go.
     pub(crate) fn read_ahead(look_up: bool) -> Self {
-        let mut locations = Self::unread(look_up);
+        let mut locations = Self::when_asked(look_up);
         if look_up {
             locations.lists = Lists::kept_open();
             locations.read_again();
@@ -366,7 +366,8 @@ impl Locations {
         locations
     }
 
-    fn unread(look_up: bool) -> Self {
+    /// Reads the list when it is asked for what is not told.
+    pub(crate) fn when_asked(look_up: bool) -> Self {
         Self {
             lists: Lists::default(),
             first: None,
