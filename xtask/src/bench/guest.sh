@@ -1,5 +1,5 @@
 # Run in a guest: floods with each watcher in turn. Lines of results begin with an @.
-# Set before: ROUNDS, DROPS, WATCHERS.
+# Set before: ROUNDS, DROPS, WATCHERS, RATES.
 
 mount -t tracefs none /sys/kernel/tracing 2> /dev/null
 # pwru looks for the tracer below it.
@@ -8,8 +8,9 @@ modprobe drop_monitor || exit
 ip link set lo up
 WARM_UP=200
 
+# flood COUNT: as fast as can be, or at $RATE.
 flood() {
-    /bench/flood --count "$1" > /tmp/flood || exit
+    /bench/flood --count "$1" ${RATE:+--rate "$RATE"} > /tmp/flood || exit
 }
 
 # wait_for TEXT FILE: at most half a minute.
@@ -52,9 +53,9 @@ end() {
     wait
 }
 
-# result NAME FIGURES: with the flood's, and those of usage.
+# result NAME FIGURES: with the flood's, and those of usage. With a rate the name says so.
 result() {
-    echo "@$1 $(cat /tmp/flood) made=$((DROPS + WARM_UP)) warm_ns=$warm $2 $(tail -n 1 /tmp/usage)"
+    echo "@${RATE:+$RATE }$1 $(cat /tmp/flood) made=$((DROPS + WARM_UP)) warm_ns=$warm $2 $(tail -n 1 /tmp/usage)"
 }
 
 reader() {
@@ -98,13 +99,27 @@ pwru() {
     result pwru "seen=$seen"
 }
 
+watch() {
+    case $1 in
+        netlink | ebpf | perf) reader "$1" ;;
+        *) "$1" ;;
+    esac
+}
+
 for _ in $(seq "$ROUNDS"); do
     flood "$DROPS"
     echo "@untraced $(cat /tmp/flood) made=$DROPS"
     for watcher in $WATCHERS; do
+        watch "$watcher"
+    done
+done
+
+# Up to which rate is each drop accounted for? By the two that ask drop_monitor.
+for RATE in $RATES; do
+    DROPS=$((RATE * 2))
+    for watcher in $WATCHERS; do
         case $watcher in
-            netlink | ebpf | perf) reader "$watcher" ;;
-            *) "$watcher" ;;
+            netlink | dropwatch) watch "$watcher" ;;
         esac
     done
 done

@@ -20,7 +20,10 @@ const SCRIPT: &str = include_str!("guest.sh");
 /// Programs of ours, in the guest's folder `/bench`.
 const PROGRAMS: [&str; 3] = ["flood", "reader", "usage"];
 /// Some ten seconds a watcher and round, on an emulated processor.
-const TIMEOUT: Duration = Duration::from_secs(900);
+const TIMEOUT: Duration = Duration::from_secs(1800);
+
+/// Drops a second, for who asks `drop_monitor`, which has queues of its own.
+const RATES: [u32; 6] = [500, 1000, 2000, 4000, 8000, 16_000];
 
 /// What is measured, as the script calls it, and as the report does.
 const WATCHERS: [(&str, &str); 5] = [
@@ -59,10 +62,11 @@ pub(super) fn run(options: &Options, arguments: &[&str]) -> Result<ExitCode> {
     host::write(&script, SCRIPT.as_bytes())?;
     guest.files.push((script, "/bench/script".to_owned()));
     let settings = format!(
-        "ROUNDS={} DROPS={} WATCHERS='{}'; . /bench/script",
+        "ROUNDS={} DROPS={} WATCHERS='{}' RATES='{}'; . /bench/script",
         options.runs,
         options.count / 15,
-        watchers.join(" ")
+        watchers.join(" "),
+        RATES.map(|rate| rate.to_string()).join(" ")
     );
     guest.command = ["sh", "-c", &settings].map(str::to_owned).to_vec();
     println!("xtask: Linux {release} in QEMU");
@@ -178,15 +182,59 @@ fn report(
             ))
         );
     }
+    by_rate(&mut text, output);
     for sentence in absent {
         let _ = writeln!(text, "\nNot measured: {sentence}.");
     }
     Ok(text)
 }
 
+/// What is accounted for at each rate.
+fn by_rate(text: &mut String, output: &str) {
+    let asked = ["netlink", "dropwatch"];
+    text.push_str(
+        "\nBoth that ask the kernel's `drop_monitor`, with drops made at a rate, for two seconds: what they saw, and what is \
+         accounted for.\n\n\
+         | drops/s asked | made by | skbdrop netlink: seen | accounted for | dropwatch: seen | accounted for |\n\
+         | --- | --- | --- | --- | --- | --- |\n",
+    );
+    for rate in RATES {
+        let prefix = format!("@{rate} ");
+        let of = |watcher: &str| {
+            let mut lines = output.lines().filter_map(|line| line.strip_prefix(&prefix));
+            lines.find_map(|line| sample(&format!("@{line}"), watcher))
+        };
+        let samples = asked.map(of);
+        let rates = samples.iter().flatten().map(|sample| sample.rate);
+        let made = Summary::of(rates).map_or("–".to_owned(), |rate| format!("{rate:.0}"));
+        let _ = write!(text, "| {rate} | {made} |");
+        for sample in &samples {
+            let _ = match sample {
+                Some(sample) => write!(text, " {:.3} | {:.3} |", sample.seen, sample.accounted),
+                None => write!(text, " – | – |"),
+            };
+        }
+        text.push('\n');
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_at_a_rate_are_told_apart() {
+        let output = "@netlink sent=10 ns=1000 made=10 warm_ns=0 seen=5 lost=5 cpu_us=1\n\
+            @500 netlink sent=1000 ns=2000000000 made=1000 warm_ns=0 seen=1000 lost=0 cpu_us=9\n\
+            @500 dropwatch sent=1000 ns=2000000000 made=1000 warm_ns=0 seen=900 cpu_us=9\n";
+        let mut text = String::new();
+        by_rate(&mut text, output);
+        assert!(
+            text.contains("| 500 | 500 (500–500) | 1.000 | 1.000 | 0.900 | 0.900 |"),
+            "{text}"
+        );
+        assert!(text.contains("| 1000 | – | – | – | – | – |"), "{text}");
+    }
 
     #[test]
     fn lines_of_the_script_are_read() {
