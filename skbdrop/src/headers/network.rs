@@ -220,17 +220,27 @@ impl<'a> Ipv6<'a> {
 }
 
 impl Extensions<'_> {
-    fn fragment(mut self) -> Option<Fragment> {
-        let (_, bytes) = self.find(|(kind, _)| kind.0 == IpNumber::IPV6_FRAGMENTATION_HEADER.0)?;
-        let &[_, _, high, low, a, b, c, d] = bytes else {
-            return None;
-        };
-        // The offset counts units of 8 bytes and is in the upper 13 bits, so masked it counts bytes.
-        let offset = u16::from_be_bytes([high, low]);
-        Some(Fragment {
-            id: u32::from_be_bytes([a, b, c, d]),
-            offset: offset & !7,
-            more: offset & 1 != 0,
+    /// A packet is cut once. Where one has several fragment headers all the same, the one counts by which what
+    /// follows is no header.
+    fn fragment(self) -> Option<Fragment> {
+        let fragments = self.filter_map(|(kind, bytes)| match (IpNumber(kind.0), bytes) {
+            (IpNumber::IPV6_FRAGMENTATION_HEADER, &[_, _, high, low, a, b, c, d]) => {
+                // The offset counts units of 8 bytes and is in the upper 13 bits, so masked it counts bytes.
+                let offset = u16::from_be_bytes([high, low]);
+                Some(Fragment {
+                    id: u32::from_be_bytes([a, b, c, d]),
+                    offset: offset & !7,
+                    more: offset & 1 != 0,
+                })
+            }
+            _ => None,
+        });
+        fragments.reduce(|first, next| {
+            if first.offset == 0 && next.offset != 0 {
+                next
+            } else {
+                first
+            }
         })
     }
 }
