@@ -3,6 +3,7 @@
 mod excerpt;
 mod expr;
 mod interfaces;
+mod merge;
 mod noise;
 mod parse;
 mod pattern;

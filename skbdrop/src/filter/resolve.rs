@@ -1,7 +1,7 @@
 //! From a filter to a [`Plan`]: names become what the running kernel has for them.
 
 use super::{
-    Expr, Filter, Term, interfaces,
+    Expr, Filter, Term, interfaces, merge,
     noise::NOISE,
     pattern::Pattern,
     plan::{self, End, Field, Plan, Reasons, Sites, Test, joined},
@@ -65,7 +65,8 @@ impl Filter {
     ///
     /// The kernel does not have a name, or does not show what it has.
     pub(crate) fn plan(&self, names: &Names<'_>) -> Result<Plan> {
-        Ok(Plan(self.0.try_map(&mut |term| term.resolve(names))?))
+        let tests = self.0.try_map(&mut |term| term.resolve(names))?;
+        Ok(Plan(merge::merged(tests)))
     }
 
     /// Its terms that can never hold with this backend, each with the reason, and the interfaces that are not there, if it is
