@@ -1,14 +1,15 @@
-//! How the cost of the eBPF backend grows: with the rate of drops, with the bytes that are taken of each.
+//! How cost grows: with the rate of drops, the bytes that are taken of each, the size of a filter, the number of places.
 
 use super::{
     Bench,
     contestant::Contestant,
     ground::Flood,
+    process::figure,
     run::{Running, untraced},
     statistics::Summary,
 };
-use crate::Result;
-use std::time::Duration;
+use crate::{Result, host};
+use std::{process::Command, time::Duration};
 
 /// Drops a second; the last is the end of what a sender can.
 const RATES: [Option<u64>; 5] = [Some(100), Some(1000), Some(10_000), Some(100_000), None];
@@ -25,6 +26,7 @@ const PAYLOAD: u32 = 1472;
 pub(super) struct Growth {
     pub(super) rates: Vec<AtRate>,
     pub(super) snap_lengths: Vec<AtSnapLength>,
+    pub(super) sizes: Vec<AtSize>,
 }
 
 #[derive(Debug)]
@@ -49,11 +51,25 @@ pub(super) struct AtSnapLength {
     pub(super) lost: u64,
 }
 
+/// What there may be more and less of, as the program `growth` calls it.
+pub(super) const OF: [&str; 3] = ["alternatives", "ports", "places"];
+
+#[derive(Debug)]
+pub(super) struct AtSize {
+    pub(super) of: &'static str,
+    pub(super) count: u64,
+    /// Nanoseconds of each drop.
+    pub(super) ns: u64,
+    /// Those of an empty program at the same time.
+    pub(super) empty: Option<u64>,
+}
+
 pub(super) fn measure(bench: &Bench) -> Result<Growth> {
     if !bench.options.only.is_empty() {
         return Ok(Growth {
             rates: Vec::new(),
             snap_lengths: Vec::new(),
+            sizes: Vec::new(),
         });
     }
     println!("xtask: how cost grows");
@@ -61,6 +77,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Growth> {
     Ok(Growth {
         rates: rates.collect::<Result<_>>()?,
         snap_lengths: snap_lengths(bench)?,
+        sizes: sizes(bench)?,
     })
 }
 
@@ -136,4 +153,36 @@ fn snap_lengths(bench: &Bench) -> Result<Vec<AtSnapLength>> {
             lost: rounds.iter().map(|(taken, _)| taken.lost).sum(),
         });
     Ok(lengths.collect())
+}
+
+fn sizes(bench: &Bench) -> Result<Vec<AtSize>> {
+    let output = host::output(&mut Command::new(bench.binaries.path("growth")));
+    let output = output.ok_or("`growth` failed, see above")?;
+    Ok(output.lines().filter_map(at_size).collect())
+}
+
+fn at_size(line: &str) -> Option<AtSize> {
+    let of = OF.into_iter().find(|of| line.starts_with(*of))?;
+    Some(AtSize {
+        of,
+        count: figure(line, of)?,
+        ns: figure(line, "ns")?,
+        empty: figure(line, "empty"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_sizes_are_read() {
+        let ports = at_size("ports=16 ns=140 empty=70").unwrap();
+        assert_eq!(
+            (ports.of, ports.count, ports.ns, ports.empty),
+            ("ports", 16, 140, Some(70))
+        );
+        assert_eq!(at_size("places=256 ns=300").unwrap().empty, None);
+        assert!(at_size("pints=1 ns=1").is_none() && at_size("ports=1").is_none());
+    }
 }

@@ -221,8 +221,34 @@ fn growth(growth: &Growth) -> String {
             row.bytes, row.ratio, row.cpu, row.lost
         );
     }
+    for (of, title) in SIZES {
+        text += &format!("\n{title}\n\n| {of} | ns | of an empty program |\n| --- | --- | --- |\n");
+        for row in growth.sizes.iter().filter(|row| row.of == of) {
+            let ratio = row.empty.map_or("–".to_owned(), |empty| {
+                format!("{:.2} ×", row.ns as f64 / empty as f64)
+            });
+            let _ = writeln!(text, "| {} | {} | {ratio} |", row.count, row.ns);
+        }
+    }
     text
 }
+
+/// What [`growth::OF`](super::growth::OF) are.
+const SIZES: [(&str, &str); 3] = [
+    (
+        "alternatives",
+        "With the size of a filter, in nanoseconds a run of the program in the kernel: *port and address*, so many times with `or` \
+         between them, where no drop passes and all are asked.",
+    ),
+    (
+        "ports",
+        "With so many ports in one filter, none of them that of the drops: they are searched by halves.",
+    ),
+    (
+        "places",
+        "With the number of places that drop, in nanoseconds an event of `next_batch`, from records in memory.",
+    ),
+];
 
 fn thousands(rate: &super::statistics::Summary) -> String {
     format!("{:.0}", rate.map(|rate| rate / 1e3))
@@ -292,6 +318,7 @@ pub(super) mod tests {
             growth: Growth {
                 rates: Vec::new(),
                 snap_lengths: Vec::new(),
+                sizes: Vec::new(),
             },
         }
     }
