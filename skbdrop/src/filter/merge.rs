@@ -122,7 +122,7 @@ mod tests {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         let dice = *chance >> 33;
-        let mut parts = |chance: &mut u64| -> Vec<_> {
+        let parts = |chance: &mut u64| -> Vec<_> {
             (0..dice / 8 % 4)
                 .map(|_| any_expr(chance, depth - 1))
                 .collect()
