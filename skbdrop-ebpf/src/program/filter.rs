@@ -3,8 +3,8 @@
 use crate::program::{
     CPUS, config, headers,
     interface::interface,
-    memory::{Memory, add, argument, obey_lockdown, read},
-    packet::Packet,
+    memory::{Memory, add, argument, obey_lockdown, window},
+    packet::{self, Linear, Packet},
     skb::{self, load},
 };
 use aya_ebpf::{
@@ -15,8 +15,8 @@ use aya_ebpf::{
 };
 use core::{arch::asm, mem::MaybeUninit, ptr};
 use skbdrop_ebpf::{
-    ABSENT, Cpu, Site,
-    view::{FILTER, HEAD_LEN, View, known, needs},
+    ABSENT, Cpu, Site, WINDOW,
+    view::{AT_HAND, FILTER, View, known, needs},
 };
 
 /// Drops of each reason and place in each second, for the limit. User space sets the size.
@@ -25,19 +25,23 @@ static RATES: LruHashMap<Site, u64> = LruHashMap::with_max_entries(1, 0);
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// The filter's verdict; 0 for a drop that is not wanted. User space puts jumps to the filter's code and back in place of
-/// the instruction.
+/// What is asked for that takes the packet's bytes.
+const OF_HEADERS: u32 = needs::TRANSPORT | needs::PORTS | needs::ADDRESSES;
+const OF_BYTES: u32 = OF_HEADERS | needs::PACKET;
+
+/// A verdict of the filter's, [`FILTER`] or [`AT_HAND`]; 0 for a drop that is not wanted. User space puts jumps to the filter's code
+/// and back in place of the instruction.
 ///
 /// That code is no function, for the same reason as [`clear`](crate::program::memory::clear) calls none.
 #[inline(always)]
-fn verdict(view: *const View) -> u64 {
+fn verdict<const WHICH: u64>(view: *const View) -> u64 {
     let wanted: u64;
     // SAFETY: as it stands it only sets the register. The filter's code reads and writes the view and overwrites these
     // registers, no others.
     unsafe {
         asm!(
             "r0 = {} ll",
-            const FILTER,
+            const WHICH,
             out("r0") wanted,
             inout("r1") view => _,
             out("r2") _,
@@ -129,7 +133,7 @@ fn is_beyond_rate(ctx: *const u8) -> bool {
     drops > u64::from(limit)
 }
 
-/// Fills the view, as far as the filter asks for, and asks the filter.
+/// Fills the view, as far as the filter asks for, and asks the filter: what costs little first.
 #[inline(always)]
 fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
     let mut view = MaybeUninit::<View>::uninit();
@@ -143,7 +147,7 @@ fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
     }
     let skb = skb::skb(ctx);
     let mut zero = 0;
-    if asked & (needs::INTERFACE | needs::PACKET | needs::MARK) != 0 {
+    if asked & !needs::FILTER != 0 {
         zero = opaque_zero::<M>(ctx, skb);
     }
     // Added to, and not one bit put to the other, as that would tell the verifier which are set.
@@ -162,6 +166,18 @@ fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
         }
         set!(mark, mark);
     }
+    let mut protocol = zero;
+    if asked & (needs::PROTOCOL | OF_BYTES) != 0 {
+        protocol = packet::protocol::<M>(skb);
+        if protocol != 0 {
+            known = known.wrapping_add(known::PROTOCOL);
+        }
+        set!(protocol, protocol);
+    }
+    set!(known, known);
+    if verdict::<AT_HAND>(out) == 0 {
+        return false;
+    }
     if asked & needs::INTERFACE != 0 {
         let mut ifname = [0; 2];
         let interface = interface::<M>(ctx, skb, &mut ifname);
@@ -179,56 +195,47 @@ fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
         // SAFETY: the field is as long as the array, and aligned to eight.
         unsafe { (&raw mut (*out).ifname).cast::<[u64; 2]>().write(ifname) };
     }
-    if asked & needs::PACKET != 0 {
-        obey_lockdown(ctx);
-        let packet = Packet::of::<M>(skb, zero);
-        if packet.has_length {
-            known = known.wrapping_add(known::LENGTH);
+    if asked & (needs::LENGTH | OF_BYTES) != 0 {
+        let linear = Linear::of::<M>(skb);
+        if asked & needs::LENGTH != 0 {
+            let length = linear.length::<M>(skb);
+            if length.is_some() {
+                known = known.wrapping_add(known::LENGTH);
+            }
+            set!(length, length.unwrap_or(0).wrapping_add(zero));
         }
-        if packet.protocol != 0 {
-            known = known.wrapping_add(known::PROTOCOL);
-        }
-        set!(length, packet.length);
-        set!(protocol, packet.protocol);
-        set!(layer, packet.layer);
-        set!(packet, packet.start);
-        set!(caplen, packet.caplen);
-        if asked & needs::HEADERS != 0 {
-            // SAFETY: `out` is a whole view on our stack.
-            known = known.wrapping_add(unsafe { headers::parse(&packet, zero, out) });
-        }
-        if asked & needs::HEAD != 0 {
-            // SAFETY: `out` is a whole view on our stack.
-            unsafe { copy_head(packet.start, &raw mut (*out).head) };
+        if asked & OF_BYTES != 0 {
+            obey_lockdown(ctx);
+            let packet = Packet::of(&linear, protocol, zero);
+            if asked & OF_HEADERS != 0 {
+                // SAFETY: `out` is a whole view on our stack.
+                known = known.wrapping_add(unsafe { headers::parse(&packet, zero, asked, out) });
+            }
+            if asked & needs::PACKET != 0 {
+                set!(layer, packet.layer);
+                set!(packet, packet.start);
+                set!(caplen, packet.caplen);
+                match window(packet.start) {
+                    Some(window) => set!(window, window as u64),
+                    // SAFETY: `out` is a whole view on our stack.
+                    None => unsafe { copy_head(packet.start, &raw mut (*out).head) },
+                }
+            }
         }
     }
     set!(known, known);
-    verdict(out) != 0
+    verdict::<FILTER>(out) != 0
 }
 
 /// Copies a packet's first bytes, or zeros where they cannot be read. What is behind the packet's end is the buffer's.
 ///
 /// # Safety
 ///
-/// `head` is valid for writes, and aligned to eight.
+/// `head` is valid for writes.
 #[inline(always)]
-unsafe fn copy_head(start: u64, head: *mut [u8; HEAD_LEN]) {
-    if config!(window) == ABSENT {
-        // SAFETY: the destination is as long as said, the helper checks the source.
-        unsafe {
-            generated::bpf_probe_read_kernel(head.cast(), HEAD_LEN as u32, start as *const _);
-        }
-        return;
-    }
-    const HALF: usize = HEAD_LEN / 2;
-    let halves = head.cast::<[u64; HALF / 8]>();
-    // SAFETY: as the caller promises.
-    unsafe {
-        halves.write(read(start).unwrap_or_default());
-        halves
-            .add(1)
-            .write(read(start.wrapping_add(HALF as u64)).unwrap_or_default());
-    }
+unsafe fn copy_head(start: u64, head: *mut [u8; WINDOW as usize]) {
+    // SAFETY: the destination is as long as said, the helper checks the source.
+    unsafe { generated::bpf_probe_read_kernel(head.cast(), WINDOW, start as *const _) };
 }
 
 /// Zero, which the verifier takes for any number: no packet is as long as 2 GiB.

@@ -166,7 +166,7 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         let tail = M::load::<u32>(skb, config!(skb_tail));
         data_offset = data.wrapping_sub(head) as u32;
         // From there to the end of the linear part.
-        first = skb::outermost(mac, network, data_offset, tail);
+        first = skb::outermost(mac, network, tail, || data_offset);
         if snap_len != 0 {
             memory::obey_lockdown(ctx);
         }

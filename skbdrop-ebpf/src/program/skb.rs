@@ -78,9 +78,10 @@ pub(crate) fn has_packet() -> bool {
     config!(has_packet) != ABSENT
 }
 
-/// Where the outermost header is that is there, as an offset from `head` like the rest.
+/// Where the outermost header is that is there, as an offset from `head` like the rest. Without one `data` says where the packet
+/// begins.
 #[inline(always)]
-pub(crate) fn outermost(mac: u16, network: u16, data: u32, tail: u32) -> u32 {
+pub(crate) fn outermost(mac: u16, network: u16, tail: u32, data: impl FnOnce() -> u32) -> u32 {
     let has_network = network != 0 && u32::from(network) < tail;
     let has_mac = mac != HEADER_NOT_SET && u32::from(mac) < tail;
     // On its way into a tunnel a packet has the inner frame's link header still, behind the outer network header.
@@ -89,6 +90,6 @@ pub(crate) fn outermost(mac: u16, network: u16, data: u32, tail: u32) -> u32 {
     } else if has_network {
         u32::from(network)
     } else {
-        data
+        data()
     }
 }

@@ -36,11 +36,16 @@ macro_rules! at {
 }
 pub(super) use at;
 
+/// More instructions than these before the rest of the view is filled may cost more than that.
+const AT_HAND_LEN: usize = 128;
+
 /// The code that decides, and what it asks for.
 #[derive(Debug)]
 pub(super) struct Compiled {
     /// With the verdict in `r0` they go on to what comes behind the last one.
     pub(super) instructions: Vec<bpf_insn>,
+    /// The same by what is [at hand](needs::AT_HAND): no where the rest cannot make it a yes. `None` if that says nothing.
+    pub(super) at_hand: Option<Vec<bpf_insn>>,
     /// Bits of [`needs`].
     pub(super) needs: u32,
 }
@@ -53,32 +58,71 @@ pub(super) struct Compiled {
 pub(super) fn compile(plan: &Plan) -> Result<Compiled> {
     let mut asked = needs::FILTER;
     plan.0.for_each(&mut |test| asked |= needs_of(test));
+    let mut at_hand = None;
+    if asked & !needs::AT_HAND != 0 {
+        let first = by_what_is_at_hand(&plan.0, true);
+        if !first.is(true) {
+            at_hand = Some(instructions(&first)?).filter(|code| code.len() <= AT_HAND_LEN);
+        }
+    }
+    Ok(Compiled {
+        instructions: instructions(&plan.0)?,
+        at_hand,
+        needs: asked,
+    })
+}
+
+fn instructions(expr: &Expr<Test>) -> Result<Vec<bpf_insn>> {
     let mut code = Assembler::default();
     let (yes, no, end) = (code.label(), code.label(), code.label());
     code.set(VIEW, Operand::Reg(ARGUMENT));
-    emit(&mut code, &plan.0, yes, no, &mut emit_test)?;
+    emit(&mut code, expr, yes, no, &mut emit_test)?;
     code.place(yes);
     code.set(Reg(0), Operand::Imm(1));
     code.jump(end);
     code.place(no);
     code.set(Reg(0), Operand::Imm(0));
     code.place(end);
-    Ok(Compiled {
-        instructions: code.finish()?,
-        needs: asked,
-    })
+    code.finish()
+}
+
+/// The expression with `otherwise` for what a test says that looks at more.
+fn by_what_is_at_hand(expr: &Expr<Test>, otherwise: bool) -> Expr<Test> {
+    let each = |parts: &[Expr<Test>], ends: bool| {
+        let parts = parts
+            .iter()
+            .map(|part| by_what_is_at_hand(part, otherwise));
+        let parts: Vec<_> = parts.filter(|part| !part.is(!ends)).collect();
+        if parts.iter().any(|part| part.is(ends)) {
+            return Err(Expr::Always(ends));
+        }
+        if parts.is_empty() { Err(Expr::Always(!ends)) } else { Ok(parts) }
+    };
+    match expr {
+        Expr::Always(yes) => Expr::Always(*yes),
+        Expr::Test(test) if needs_of(test) & !needs::AT_HAND == 0 => Expr::Test(test.clone()),
+        Expr::Test(_) => Expr::Always(otherwise),
+        Expr::Not(inner) => by_what_is_at_hand(inner, !otherwise).negated(),
+        Expr::All(all) => each(all, false).map_or_else(|always| always, Expr::All),
+        Expr::Any(any) => each(any, true).map_or_else(|always| always, Expr::Any),
+    }
 }
 
 fn needs_of(test: &Test) -> u32 {
     match test {
         Test::Reason(_) | Test::Symbol(_) => 0,
-        Test::Interface { .. } | Test::Number(Field::Ifindex | Field::Netns, _) => needs::INTERFACE,
-        Test::Number(Field::Length | Field::Protocol, _) => needs::PACKET,
-        Test::Number(Field::Transport | Field::Port(_), _) | Test::Address(..) => {
-            needs::PACKET | needs::HEADERS
-        }
         Test::Mark { .. } => needs::MARK,
-        Test::Pcap(_) => needs::PACKET | needs::HEAD,
+        Test::Interface { .. } => needs::INTERFACE,
+        Test::Number(field, _) => match field {
+            Field::Protocol => needs::PROTOCOL,
+            Field::Ifindex | Field::Netns => needs::INTERFACE,
+            Field::Length => needs::LENGTH,
+            Field::Transport => needs::TRANSPORT,
+            Field::Port(_) => needs::PORTS,
+        },
+        Test::Address(..) => needs::ADDRESSES,
+        // It may ask for the length.
+        Test::Pcap(_) => needs::PACKET | needs::LENGTH,
     }
 }
 

@@ -15,7 +15,7 @@ use aya_obj::generated::{
 };
 use skbdrop_ebpf::{
     ABSENT, Config,
-    view::{HEAD_LEN, SCRATCH, layer},
+    view::{SCRATCH, layer},
 };
 use std::mem::offset_of;
 
@@ -183,7 +183,7 @@ fn load_at(code: &mut Assembler, at: u32, size: u8, rejected: Label) {
     };
     look(code, BPF_W, at!(caplen));
     code.jump32(BPF_JLT, RETURNED, Operand::Imm(end as i32), rejected);
-    if end as usize <= HEAD_LEN {
+    if end <= skbdrop_ebpf::WINDOW {
         return load_head(code, at as i16, size);
     }
     code.load(BPF_DW, Reg(3), VIEW, at!(packet));
@@ -191,10 +191,29 @@ fn load_at(code: &mut Assembler, at: u32, size: u8, rejected: Label) {
     read(code, size, rejected);
 }
 
-/// Loads from the bytes that the view has. The verifier takes loads from the stack at multiples of their size alone, and an IP header
-/// behind an Ethernet header is at none.
+/// Loads from the first bytes: by the view's window where there is one, else from what the view has of them.
 fn load_head(code: &mut Assembler, at: i16, size: u8) {
-    let place = at!(head) + at;
+    let window = Reg(1);
+    let (copied, done) = (code.label(), code.label());
+    unless_window(code, window, copied);
+    code.load(BPF_DW, window, VIEW, at!(window));
+    code.load(width(size), RESULT, window, at);
+    to_host(code, size, RESULT);
+    code.jump(done);
+    code.place(copied);
+    load_copied(code, at!(head) + at, size);
+    code.place(done);
+}
+
+/// Goes to `otherwise` where there is no window, else puts into the register where it is.
+fn unless_window(code: &mut Assembler, at: Reg, otherwise: Label) {
+    code.op32(BPF_MOV, at, Operand::Imm(WINDOW as i32));
+    code.jump32(BPF_JEQ, at, Operand::Imm(ABSENT as i32), otherwise);
+}
+
+/// Loads from the view. The verifier takes loads from the stack at multiples of their size alone, and an IP header behind an Ethernet
+/// header is at none.
+fn load_copied(code: &mut Assembler, place: i16, size: u8) {
     let part = match place % 4 {
         0 => size,
         2 => size.min(2),
@@ -230,8 +249,7 @@ fn load_behind(code: &mut Assembler, at: u32, size: u8, rejected: Label) {
 fn read(code: &mut Assembler, size: u8, rejected: Label) {
     let (address, window) = (Reg(1), Reg(2));
     let (helper, done) = (code.label(), code.label());
-    code.op32(BPF_MOV, window, Operand::Imm(WINDOW as i32));
-    code.jump32(BPF_JEQ, window, Operand::Imm(ABSENT as i32), helper);
+    unless_window(code, window, helper);
     code.set(address, Operand::Reg(Reg(3)));
     code.op64(BPF_SUB, address, Operand::Reg(window));
     code.load_u64(RETURNED, Config::CAST);
