@@ -5,6 +5,7 @@ use crate::program::{
     interface::interface,
     memory::{Memory, add, argument, obey_lockdown, window},
     packet::{self, Linear, Packet},
+    plain,
     skb::{self, load},
 };
 use aya_ebpf::{
@@ -206,21 +207,32 @@ fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
         }
         if asked & OF_BYTES != 0 {
             obey_lockdown(ctx);
-            let packet = Packet::of(&linear, protocol, zero);
+            let mut told = 0;
             if asked & OF_HEADERS != 0 {
                 // SAFETY: `out` is a whole view on our stack.
-                known = known.wrapping_add(unsafe { headers::parse(&packet, zero, asked, out) });
+                told = unsafe {
+                    headers::clear(zero, asked, out);
+                    plain::parse(&linear, protocol, asked, out)
+                };
             }
-            if asked & needs::PACKET != 0 {
-                set!(layer, packet.layer);
-                set!(packet, packet.start);
-                set!(caplen, packet.caplen);
-                match window(packet.start) {
-                    Some(window) => set!(window, window as u64),
+            if told == 0 || asked & needs::PACKET != 0 {
+                let packet = Packet::of(&linear, protocol, zero);
+                if asked & OF_HEADERS != 0 && told == 0 {
                     // SAFETY: `out` is a whole view on our stack.
-                    None => unsafe { copy_head(packet.start, &raw mut (*out).head) },
+                    told = unsafe { headers::parse(&packet, zero, asked, out) };
+                }
+                if asked & needs::PACKET != 0 {
+                    set!(layer, packet.layer);
+                    set!(packet, packet.start);
+                    set!(caplen, packet.caplen);
+                    match window(packet.start) {
+                        Some(window) => set!(window, window as u64),
+                        // SAFETY: `out` is a whole view on our stack.
+                        None => unsafe { copy_head(packet.start, &raw mut (*out).head) },
+                    }
                 }
             }
+            known = known.wrapping_add(told);
         }
     }
     set!(known, known);

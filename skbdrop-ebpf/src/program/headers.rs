@@ -1,7 +1,7 @@
 //! Addresses, transport protocol and ports of a packet, as user space finds them in an event's bytes.
 
 use crate::program::{
-    memory::{Plain as _, Sight, clear, seen},
+    memory::{self, Plain as _, Sight, seen},
     packet::Packet,
 };
 use skbdrop_ebpf::{
@@ -12,7 +12,7 @@ use skbdrop_ebpf::{
 /// VLAN tags that are looked through, as many as user space does.
 const MAX_TAGS: u32 = 3;
 
-const IPV4: u32 = 0x0800;
+pub(crate) const IPV4: u32 = 0x0800;
 const IPV6: u32 = 0x86dd;
 /// EtherTypes of VLAN tags: 802.1Q, 802.1ad, and the one that was used for outer tags before.
 const TAGS: [u32; 3] = [0x8100, 0x88a8, 0x9100];
@@ -24,7 +24,7 @@ const AUTHENTICATION: u32 = 51;
 const DESTINATION: u32 = 60;
 
 /// What is said of the transport header.
-const OF_TRANSPORT: u32 = needs::TRANSPORT | needs::PORTS;
+pub(crate) const OF_TRANSPORT: u32 = needs::TRANSPORT | needs::PORTS;
 
 /// Bytes of an IPv4 header without options, of an IPv6 header, and of two ports.
 const IPV4_LEN: u32 = 20;
@@ -51,24 +51,33 @@ struct Payload {
     later: u32,
 }
 
-/// Writes what the headers say into the view, as far as it is asked for; gives the bits of what it has written. Writes zeros to
-/// the rest. `zero` is one that the verifier takes for any number.
+/// Writes zeros into the view, for what is not known. `zero` is one that the verifier takes for any number.
+///
+/// # Safety
+///
+/// `view` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn clear(zero: u32, asked: u32, view: *mut View) {
+    // SAFETY: as the caller promises; the arrays are aligned to eight.
+    unsafe {
+        if asked & needs::ADDRESSES != 0 {
+            memory::clear(&raw mut (*view).src);
+            memory::clear(&raw mut (*view).dst);
+        }
+        (&raw mut (*view).transport).write(zero);
+        (&raw mut (*view).src_port).write(zero);
+        (&raw mut (*view).dst_port).write(zero);
+    }
+}
+
+/// Writes what the headers say into the view, as far as it is asked for; gives the bits of what it has written. `zero` is one that
+/// the verifier takes for any number.
 ///
 /// # Safety
 ///
 /// `view` is valid for writes.
 #[inline(always)]
 pub(crate) unsafe fn parse(packet: &Packet, zero: u32, asked: u32, view: *mut View) -> u32 {
-    // SAFETY: as the caller promises; the arrays are aligned to eight.
-    unsafe {
-        if asked & needs::ADDRESSES != 0 {
-            clear(&raw mut (*view).src);
-            clear(&raw mut (*view).dst);
-        }
-        (&raw mut (*view).transport).write(zero);
-        (&raw mut (*view).src_port).write(zero);
-        (&raw mut (*view).dst_port).write(zero);
-    }
     let Some(at) = network_header(packet, zero) else {
         return 0;
     };

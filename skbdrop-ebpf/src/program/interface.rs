@@ -35,8 +35,9 @@ pub(crate) fn interface<M: Memory>(
     Interface::tell(iif, device, sk_netns, !rx_sk.is_null())
 }
 
-/// What no name of an interface has in it.
-const FORBIDDEN: [u8; 7] = *b"/: \t\n\x0c\r";
+/// What no name of an interface has in it: marks, and space.
+const MARKS: [u8; 2] = *b"/:";
+const SPACES: [u8; 5] = *b" \t\n\x0c\r";
 
 /// Whether the kernel would take these bytes for an interface's name: not empty, with an end, without slash, colon
 /// and space. Writes it without what may stand behind its end.
@@ -45,36 +46,46 @@ fn is_name(front: u64, back: u64, name: &mut [u64; 2]) -> bool {
     // The first byte is a word's lowest.
     let (front, back) = (u64::from_le(front), u64::from_le(back));
     let front_end = zero_bytes(front);
-    let (front, back) = if front_end != 0 {
-        (front & before_first(front_end), 0)
-    } else {
-        let back_end = zero_bytes(back);
-        if back_end == 0 {
-            return false;
-        }
-        (front, back & before_first(back_end))
-    };
-    if front & 0xff == 0 {
+    let used = before_first(front_end);
+    if front & 0xff == 0 || has_forbidden(front, used) {
         return false;
     }
-    let mut found = has_forbidden(front);
-    if back != 0 {
-        found |= has_forbidden(back);
+    name[0] = (front & used).to_le();
+    if front_end != 0 {
+        return true;
     }
-    *name = [front.to_le(), back.to_le()];
-    found == 0
+    let back_end = zero_bytes(back);
+    let used = before_first(back_end);
+    name[1] = (back & used).to_le();
+    back_end != 0 && !has_forbidden(back, used)
 }
 
-/// Not 0 if one of the bytes is forbidden.
+/// Whether one of the bytes is forbidden that have ones in `used`.
 #[inline(always)]
-fn has_forbidden(bytes: u64) -> u64 {
+fn has_forbidden(bytes: u64, used: u64) -> bool {
     let mut found = 0;
+    for_each(&MARKS, |mark| found |= zero_bytes((bytes & used) ^ EACH * mark));
+    // Few names have anything below what can be seen, so that one question does for all kinds of space.
+    if below_visible(bytes | !used) != 0 {
+        for_each(&SPACES, |space| found |= zero_bytes((bytes & used) ^ EACH * space));
+    }
+    found != 0
+}
+
+/// Not an iterator, of which the compiler may make a loop.
+#[inline(always)]
+fn for_each<const N: usize>(bytes: &[u8; N], mut act: impl FnMut(u64)) {
     let mut n = 0;
-    while n < FORBIDDEN.len() {
-        found |= zero_bytes(bytes ^ EACH * FORBIDDEN[n] as u64);
+    while n < N {
+        act(bytes[n] as u64);
         n += 1;
     }
-    found
+}
+
+/// The highest bit of each byte that is below the first that can be seen, and maybe of some above such a one; 0 if none is.
+#[inline(always)]
+fn below_visible(bytes: u64) -> u64 {
+    bytes.wrapping_sub(EACH * b'!' as u64) & !bytes & (EACH << 7)
 }
 
 /// A one in each byte.

@@ -51,6 +51,29 @@ impl Linear {
         }
     }
 
+    /// Kernel address of the outermost header that is there.
+    #[inline(always)]
+    pub(crate) fn start(&self) -> u64 {
+        self.head.wrapping_add(u64::from(self.first))
+    }
+
+    /// Bytes from there to the end of the linear part.
+    #[inline(always)]
+    pub(crate) fn caplen(&self) -> u32 {
+        if self.first < self.tail {
+            self.tail - self.first
+        } else {
+            0
+        }
+    }
+
+    /// Whether it is the link layer's, and the network header is so many bytes behind it.
+    #[inline(always)]
+    pub(crate) fn is_network_behind(&self, link_layer: u32) -> bool {
+        let (mac, network) = (u32::from(self.mac), u32::from(self.network));
+        self.first == mac && network == mac + link_layer
+    }
+
     /// The packet's whole length from the outermost header on.
     #[inline(always)]
     pub(crate) fn length<M: Memory>(&self, skb: *const u8) -> Option<u32> {
@@ -102,14 +125,11 @@ impl Packet {
         let mut packet = Self {
             protocol,
             layer: zero,
-            start: linear.head.wrapping_add(u64::from(first)),
-            caplen: zero,
+            start: linear.start(),
+            caplen: linear.caplen().wrapping_add(zero),
             network: ABSENT,
             ethertype: zero,
         };
-        if first < linear.tail {
-            packet.caplen = (linear.tail - first).wrapping_add(zero);
-        }
         if network >= first {
             packet.network = (network - first).wrapping_add(zero);
         }

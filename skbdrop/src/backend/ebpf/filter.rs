@@ -121,8 +121,8 @@ fn needs_of(test: &Test) -> u32 {
             Field::Port(_) => needs::PORTS,
         },
         Test::Address(..) => needs::ADDRESSES,
-        // It may ask for the length.
-        Test::Pcap(_) => needs::PACKET | needs::LENGTH,
+        Test::Pcap(program) if program.asks_length() => needs::PACKET | needs::LENGTH,
+        Test::Pcap(_) => needs::PACKET,
     }
 }
 

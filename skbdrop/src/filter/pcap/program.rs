@@ -9,6 +9,28 @@ pub(crate) struct Program {
     pub(crate) network: Expr<Compare>,
 }
 
+impl Program {
+    /// Whether what it comes to may be by the packet's whole length.
+    pub(crate) fn asks_length(&self) -> bool {
+        let mut asks = false;
+        for expr in [&self.ethernet, &self.network] {
+            expr.for_each(&mut |it| asks |= it.left.asks_length() || it.right.asks_length());
+        }
+        asks
+    }
+}
+
+impl Value {
+    fn asks_length(&self) -> bool {
+        match self {
+            Self::Length => true,
+            Self::Const(_) | Self::Protocol => false,
+            Self::Load { base, .. } => base.as_ref().is_some_and(|base| base.asks_length()),
+            Self::Op(_, left, right) => left.asks_length() || right.asks_length(),
+        }
+    }
+}
+
 /// A packet as an expression sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet<'a> {
