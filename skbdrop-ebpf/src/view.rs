@@ -56,7 +56,7 @@ pub struct View {
     pub dst_port: u32,
     /// `skb->mark`.
     pub mark: u32,
-    /// The first bytes, or zeros; where there is a window nothing.
+    /// The first bytes, or zeros. Where there is a window nothing, and the filter's own.
     pub head: [u8; WINDOW as usize],
 }
 

@@ -25,9 +25,8 @@ pub(crate) fn interface<M: Memory>(
                 index: M::load::<u32>(dev, config!(dev_ifindex)),
                 netns: netns::<M>(dev, config!(dev_net)),
             };
-            let front = M::load::<u64>(dev, config!(dev_name));
-            let back = M::load::<u64>(dev, config!(dev_name) + 8);
-            if read.index != 0 && read.netns != 0 && is_name(front, back, name) {
+            let half = |at: u32| M::load::<u64>(dev, config!(dev_name) + at);
+            if read.index != 0 && read.netns != 0 && is_name(half, name) {
                 device = Some(read);
             }
         }
@@ -40,11 +39,11 @@ const MARKS: [u8; 2] = *b"/:";
 const SPACES: [u8; 5] = *b" \t\n\x0c\r";
 
 /// Whether the kernel would take these bytes for an interface's name: not empty, with an end, without slash, colon
-/// and space. Writes it without what may stand behind its end.
+/// and space; `half` reads the eight from there on. Writes it without what may stand behind its end.
 #[inline(always)]
-fn is_name(front: u64, back: u64, name: &mut [u64; 2]) -> bool {
+fn is_name(half: impl Fn(u32) -> u64, name: &mut [u64; 2]) -> bool {
     // The first byte is a word's lowest.
-    let (front, back) = (u64::from_le(front), u64::from_le(back));
+    let front = u64::from_le(half(0));
     let front_end = zero_bytes(front);
     let used = before_first(front_end);
     if front & 0xff == 0 || has_forbidden(front, used) {
@@ -54,6 +53,7 @@ fn is_name(front: u64, back: u64, name: &mut [u64; 2]) -> bool {
     if front_end != 0 {
         return true;
     }
+    let back = u64::from_le(half(8));
     let back_end = zero_bytes(back);
     let used = before_first(back_end);
     name[1] = (back & used).to_le();

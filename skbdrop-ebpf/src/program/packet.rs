@@ -3,7 +3,7 @@
 use crate::program::{
     config,
     memory::{Memory, Plain, read},
-    skb,
+    skb::{self, apart},
 };
 use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET, view::layer};
 
@@ -113,7 +113,7 @@ pub(crate) struct Packet {
     pub(crate) caplen: u32,
     /// The network header's offset from `start`, or [`ABSENT`].
     pub(crate) network: u32,
-    /// EtherType of the Ethernet header, in the machine's byte order; 0 if there is none.
+    /// EtherType of the Ethernet header, in the machine's byte order.
     pub(crate) ethertype: u32,
 }
 
@@ -151,16 +151,18 @@ impl Packet {
             return layer::LINK;
         };
         let ethertype = u32::from(u16::from_be(ethertype));
-        let own = self.protocol != 0 && ethertype == self.protocol;
+        self.ethertype = ethertype;
+        if ethertype == self.protocol && ethertype != 0 {
+            apart();
+            return layer::ETHERNET;
+        }
         let tag = ethertype == VLAN[0] || ethertype == VLAN[1];
         let with_length = ethertype < FIRST_ETHERTYPE
             && (self.protocol == WITH_LENGTH[0] || self.protocol == WITH_LENGTH[1]);
-        if own || tag || with_length {
-            self.ethertype = ethertype;
-            layer::ETHERNET
-        } else {
-            layer::LINK
+        if tag || with_length {
+            return layer::ETHERNET;
         }
+        layer::LINK
     }
 
     /// Whether there are so many bytes at `at`.

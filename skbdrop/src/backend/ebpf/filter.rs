@@ -9,7 +9,7 @@ use crate::{
     filter::{End, Expr, Field, Plan, Test},
 };
 use aya_obj::generated::{
-    BPF_AND, BPF_DW, BPF_JEQ, BPF_JGE, BPF_JLE, BPF_JLT, BPF_JNE, BPF_JSET, BPF_OR, BPF_W, bpf_insn,
+    BPF_AND, BPF_DW, BPF_JEQ, BPF_JGE, BPF_JLE, BPF_JLT, BPF_JNE, BPF_OR, BPF_W, bpf_insn,
 };
 use skbdrop_ebpf::{
     NAME_LEN,
@@ -227,11 +227,10 @@ pub(super) fn look(code: &mut Assembler, size: u32, offset: i16) {
 
 /// Goes to `otherwise` unless all of this is known.
 fn known_or(code: &mut Assembler, bit: u32, otherwise: Label) {
-    let known = code.label();
-    look(code, BPF_W, at!(known));
-    code.jump32(BPF_JSET, VALUE, Operand::Imm(bit as i32), known);
-    code.jump(otherwise);
-    code.place(known);
+    code.load(BPF_W, VALUE, VIEW, at!(known));
+    // Which makes the verifier forget as well.
+    code.op32(BPF_AND, VALUE, Operand::Imm(bit as i32));
+    code.jump32(BPF_JEQ, VALUE, Operand::Imm(0), otherwise);
 }
 
 /// Goes to `yes` if the value is in one of the ranges, which are sorted.

@@ -14,19 +14,33 @@ impl Program {
     pub(crate) fn asks_length(&self) -> bool {
         let mut asks = false;
         for expr in [&self.ethernet, &self.network] {
-            expr.for_each(&mut |it| asks |= it.left.asks_length() || it.right.asks_length());
+            expr.for_each(&mut |it| it.for_each(&mut |value| asks |= *value == Value::Length));
         }
         asks
     }
 }
 
+impl Compare {
+    /// Calls `visit` with each value in it.
+    pub(crate) fn for_each(&self, visit: &mut impl FnMut(&Value)) {
+        self.left.for_each(visit);
+        self.right.for_each(visit);
+    }
+}
+
 impl Value {
-    fn asks_length(&self) -> bool {
+    /// Calls `visit` with it and each value inside.
+    fn for_each(&self, visit: &mut impl FnMut(&Self)) {
+        visit(self);
         match self {
-            Self::Length => true,
-            Self::Const(_) | Self::Protocol => false,
-            Self::Load { base, .. } => base.as_ref().is_some_and(|base| base.asks_length()),
-            Self::Op(_, left, right) => left.asks_length() || right.asks_length(),
+            Self::Load {
+                base: Some(base), ..
+            } => base.for_each(visit),
+            Self::Op(_, left, right) => {
+                left.for_each(visit);
+                right.for_each(visit);
+            }
+            Self::Const(_) | Self::Length | Self::Protocol | Self::Load { base: None, .. } => {}
         }
     }
 }
