@@ -219,9 +219,13 @@ unsafe fn ipv6(
         unsafe {
             let (src, dst) = (&raw mut (*view).src, &raw mut (*view).dst);
             src.cast::<u64>().write(u64::load::<8>(header.bytes));
-            src.cast::<u64>().add(1).write(u64::load::<16>(header.bytes));
+            src.cast::<u64>()
+                .add(1)
+                .write(u64::load::<16>(header.bytes));
             dst.cast::<u64>().write(u64::load::<24>(header.bytes));
-            dst.cast::<u64>().add(1).write(u64::load::<32>(header.bytes));
+            dst.cast::<u64>()
+                .add(1)
+                .write(u64::load::<32>(header.bytes));
         }
     }
     if asked & OF_TRANSPORT == 0 {

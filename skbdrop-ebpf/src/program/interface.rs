@@ -64,10 +64,14 @@ fn is_name(half: impl Fn(u32) -> u64, name: &mut [u64; 2]) -> bool {
 #[inline(always)]
 fn has_forbidden(bytes: u64, used: u64) -> bool {
     let mut found = 0;
-    for_each(&MARKS, |mark| found |= zero_bytes((bytes & used) ^ EACH * mark));
+    for_each(&MARKS, |mark| {
+        found |= zero_bytes((bytes & used) ^ EACH * mark)
+    });
     // Few names have anything below what can be seen, so that one question does for all kinds of space.
     if below_visible(bytes | !used) != 0 {
-        for_each(&SPACES, |space| found |= zero_bytes((bytes & used) ^ EACH * space));
+        for_each(&SPACES, |space| {
+            found |= zero_bytes((bytes & used) ^ EACH * space)
+        });
     }
     found != 0
 }

@@ -86,25 +86,35 @@ fn instructions(expr: &Expr<Test>) -> Result<Vec<bpf_insn>> {
     code.finish()
 }
 
-/// The expression with `otherwise` for what a test says that looks at more.
+/// The expression with `otherwise` for what a test says that looks at more. It is [`Expr::Always`] if nothing else is left.
 fn by_what_is_at_hand(expr: &Expr<Test>, otherwise: bool) -> Expr<Test> {
-    let each = |parts: &[Expr<Test>], ends: bool| {
-        let parts = parts
-            .iter()
-            .map(|part| by_what_is_at_hand(part, otherwise));
-        let parts: Vec<_> = parts.filter(|part| !part.is(!ends)).collect();
-        if parts.iter().any(|part| part.is(ends)) {
-            return Err(Expr::Always(ends));
-        }
-        if parts.is_empty() { Err(Expr::Always(!ends)) } else { Ok(parts) }
+    let each = |parts: &[Expr<Test>]| -> Vec<_> {
+        let parts = parts.iter();
+        parts.map(|it| by_what_is_at_hand(it, otherwise)).collect()
     };
     match expr {
         Expr::Always(yes) => Expr::Always(*yes),
         Expr::Test(test) if needs_of(test) & !needs::AT_HAND == 0 => Expr::Test(test.clone()),
         Expr::Test(_) => Expr::Always(otherwise),
         Expr::Not(inner) => by_what_is_at_hand(inner, !otherwise).negated(),
-        Expr::All(all) => each(all, false).map_or_else(|always| always, Expr::All),
-        Expr::Any(any) => each(any, true).map_or_else(|always| always, Expr::Any),
+        Expr::All(all) => what_is_left(each(all), false, Expr::All),
+        Expr::Any(any) => what_is_left(each(any), true, Expr::Any),
+    }
+}
+
+/// Parts joined by and or by or, of which one that is always `decides` decides.
+fn what_is_left(
+    mut parts: Vec<Expr<Test>>,
+    decides: bool,
+    join: impl FnOnce(Vec<Expr<Test>>) -> Expr<Test>,
+) -> Expr<Test> {
+    if parts.iter().any(|part| part.is(decides)) {
+        return Expr::Always(decides);
+    }
+    parts.retain(|part| !part.is(!decides));
+    match parts.is_empty() {
+        true => Expr::Always(!decides),
+        false => join(parts),
     }
 }
 
@@ -378,3 +388,56 @@ const _: () = {
     // Offsets fit an instruction.
     assert!(offset_of!(View, head) < i16::MAX as usize);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(field: Field, wanted: u32) -> Expr<Test> {
+        Expr::Test(Test::Number(field, vec![(wanted, wanted)]))
+    }
+
+    fn text(code: &[bpf_insn]) -> String {
+        format!("{code:?}")
+    }
+
+    /// What is at hand alone is asked first, and only where it can say no.
+    #[test]
+    fn what_is_at_hand_decides_first() {
+        let ip = || number(Field::Protocol, 0x0800);
+        let arp = || number(Field::Protocol, 0x0806);
+        let port = || number(Field::Port(End::Src), 53);
+        let length = || number(Field::Length, 60);
+        let at_hand = |expr: Expr<Test>| {
+            let compiled = compile(&Plan(expr)).expect("small");
+            (compiled.at_hand.as_deref().map(text), compiled.needs)
+        };
+        let like = |expr: Expr<Test>| Some(text(&instructions(&expr).expect("small")));
+        let code = |expr: Expr<Test>| at_hand(expr).0;
+        // All that there is, or nothing of it: one verdict is enough.
+        assert_eq!(at_hand(ip()), (None, needs::FILTER | needs::PROTOCOL));
+        assert_eq!(at_hand(port()), (None, needs::FILTER | needs::PORTS));
+        assert_eq!(code(ip().and(port())), like(Expr::All(vec![ip()])));
+        assert_eq!(code(port().and(ip())), like(Expr::All(vec![ip()])));
+        assert_eq!(code(ip().or(port())), None);
+        let either = ip().or(arp());
+        assert_eq!(
+            code(length().and(either.clone()).and(port().negated())),
+            like(Expr::All(vec![either.clone()]))
+        );
+        // No port and neither protocol.
+        let neither = port().or(either.clone()).negated();
+        assert_eq!(code(neither), like(either.negated()));
+        let one_of_two = ip().and(port()).or(arp().and(length()));
+        assert_eq!(
+            code(one_of_two),
+            like(Expr::Any(vec![
+                Expr::All(vec![ip()]),
+                Expr::All(vec![arp()])
+            ]))
+        );
+        // What is long may cost more than it spares.
+        let many = (0..200).fold(arp(), |any, n| any.or(number(Field::Protocol, n)));
+        assert_eq!(code(many.and(port())), None);
+    }
+}
