@@ -9,7 +9,8 @@ use crate::WINDOW;
 /// `r1` to `r7`.
 pub const FILTER: u64 = (super::PLACEHOLDER as u64) << 32 | 0xffff_ffff;
 
-/// The same for the verdict by what the [needs](needs::AT_HAND) say is at hand, before the rest of the view is filled.
+/// The same for the verdict by what the [needs](needs::AT_HAND) say is at hand, before the rest of the view is filled. The code may
+/// overwrite `r1`, `r2` and `r6`.
 pub const AT_HAND: u64 = (super::PLACEHOLDER as u64) << 32 | 0xffff_fffd;
 
 /// A drop as a filter sees it, on the program's stack. User space writes code that reads it, so only what the

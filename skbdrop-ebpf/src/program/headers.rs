@@ -1,6 +1,7 @@
 //! Addresses, transport protocol and ports of a packet, as user space finds them in an event's bytes.
 
 use crate::program::{
+    filter::asks,
     memory::{self, Plain as _, Sight, seen},
     packet::Packet,
 };
@@ -57,10 +58,10 @@ struct Payload {
 ///
 /// `view` is valid for writes.
 #[inline(always)]
-pub(crate) unsafe fn clear(zero: u32, asked: u32, view: *mut View) {
+pub(crate) unsafe fn clear(zero: u32, view: *mut View) {
     // SAFETY: as the caller promises; the arrays are aligned to eight.
     unsafe {
-        if asked & needs::ADDRESSES != 0 {
+        if asks(needs::ADDRESSES) {
             memory::clear(&raw mut (*view).src);
             memory::clear(&raw mut (*view).dst);
         }
@@ -77,7 +78,7 @@ pub(crate) unsafe fn clear(zero: u32, asked: u32, view: *mut View) {
 ///
 /// `view` is valid for writes.
 #[inline(always)]
-pub(crate) unsafe fn parse(packet: &Packet, zero: u32, asked: u32, view: *mut View) -> u32 {
+pub(crate) unsafe fn parse(packet: &Packet, zero: u32, view: *mut View) -> u32 {
     let Some(at) = network_header(packet, zero) else {
         return 0;
     };
@@ -94,8 +95,8 @@ pub(crate) unsafe fn parse(packet: &Packet, zero: u32, asked: u32, view: *mut Vi
     // SAFETY: as the caller promises.
     let (mut known, payload) = match unsafe {
         match front >> 60 {
-            4 => ipv4(packet, &header, asked, view),
-            6 => ipv6(packet, &header, asked, view),
+            4 => ipv4(packet, &header, view),
+            6 => ipv6(packet, &header, view),
             _ => return 0,
         }
     } {
@@ -106,7 +107,7 @@ pub(crate) unsafe fn parse(packet: &Packet, zero: u32, asked: u32, view: *mut Vi
     // SAFETY: as the caller promises.
     unsafe { (&raw mut (*view).transport).write(payload.protocol.wrapping_add(zero)) };
     let has_ports = matches!(payload.protocol, 6 | 17 | 33 | 132 | 136);
-    if asked & needs::PORTS != 0
+    if asks(needs::PORTS)
         && has_ports
         && payload.later == 0
         && payload.has(PORTS_LEN)
@@ -148,18 +149,13 @@ fn network_header(packet: &Packet, zero: u32) -> Option<u32> {
 ///
 /// As for [`parse`].
 #[inline(always)]
-unsafe fn ipv4(
-    packet: &Packet,
-    header: &Header,
-    asked: u32,
-    view: *mut View,
-) -> (u32, Option<Payload>) {
+unsafe fn ipv4(packet: &Packet, header: &Header, view: *mut View) -> (u32, Option<Payload>) {
     let at = header.at;
     let len = (header.front >> 56 & 0xf) as u32 * 4;
     if len < IPV4_LEN || packet.caplen - at < len {
         return (0, None);
     }
-    if asked & needs::ADDRESSES != 0 {
+    if asks(needs::ADDRESSES) {
         // SAFETY: as the caller promises; the arrays are aligned to eight. The header has them.
         unsafe {
             (&raw mut (*view).src)
@@ -170,7 +166,7 @@ unsafe fn ipv4(
                 .write(u32::load::<16>(header.bytes));
         }
     }
-    if asked & OF_TRANSPORT == 0 {
+    if !asks(OF_TRANSPORT) {
         return (known::IPV4, None);
     }
     let total = (header.front >> 32 & 0xffff) as u32;
@@ -204,17 +200,12 @@ unsafe fn ipv4(
 ///
 /// As for [`parse`].
 #[inline(always)]
-unsafe fn ipv6(
-    packet: &Packet,
-    header: &Header,
-    asked: u32,
-    view: *mut View,
-) -> (u32, Option<Payload>) {
+unsafe fn ipv6(packet: &Packet, header: &Header, view: *mut View) -> (u32, Option<Payload>) {
     let (at, front) = (header.at, header.front);
     if packet.caplen - at < IPV6_LEN {
         return (0, None);
     }
-    if asked & needs::ADDRESSES != 0 {
+    if asks(needs::ADDRESSES) {
         // SAFETY: as the caller promises; the arrays are aligned to eight. The header has them.
         unsafe {
             let (src, dst) = (&raw mut (*view).src, &raw mut (*view).dst);
@@ -228,7 +219,7 @@ unsafe fn ipv6(
                 .write(u64::load::<32>(header.bytes));
         }
     }
-    if asked & OF_TRANSPORT == 0 {
+    if !asks(OF_TRANSPORT) {
         return (known::IPV6, None);
     }
     let length = (front >> 16 & 0xffff) as u32;

@@ -67,13 +67,6 @@ impl Linear {
         }
     }
 
-    /// Whether it is the link layer's, and the network header is so many bytes behind it.
-    #[inline(always)]
-    pub(crate) fn is_network_behind(&self, link_layer: u32) -> bool {
-        let (mac, network) = (u32::from(self.mac), u32::from(self.network));
-        self.first == mac && network == mac + link_layer
-    }
-
     /// The packet's whole length from the outermost header on.
     #[inline(always)]
     pub(crate) fn length<M: Memory>(&self, skb: *const u8) -> Option<u32> {

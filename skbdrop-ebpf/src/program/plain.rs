@@ -1,9 +1,11 @@
 //! Headers of the packets that most are, in a straight line: Ethernet without tags, IPv4 without options and fragments, TCP or UDP.
 
 use crate::program::{
+    config,
+    filter::asks,
     headers::{IPV4, OF_TRANSPORT},
-    memory::{Plain as _, window},
-    packet::Linear,
+    memory::{Memory, Plain as _, window},
+    skb,
 };
 use skbdrop_ebpf::view::{View, known, needs};
 
@@ -24,11 +26,18 @@ const UDP: u32 = 17;
 ///
 /// `view` is valid for writes.
 #[inline(always)]
-pub(crate) unsafe fn parse(linear: &Linear, protocol: u32, asked: u32, view: *mut View) -> u32 {
-    if protocol != IPV4 || !linear.is_network_behind(ETHERNET_LEN) || linear.caplen() < LEN {
+pub(crate) unsafe fn parse<M: Memory>(skb: *const u8, protocol: u32, view: *mut View) -> u32 {
+    if protocol != IPV4 || !skb::has_packet() {
         return 0;
     }
-    let Some(bytes) = window(linear.start()) else {
+    let mac = u32::from(M::load::<u16>(skb, config!(skb_mac_header)));
+    let network = u32::from(M::load::<u16>(skb, config!(skb_network_header)));
+    // A header that is not set is behind no other.
+    if mac + ETHERNET_LEN != network || M::load::<u32>(skb, config!(skb_tail)) < mac + LEN {
+        return 0;
+    }
+    let start = M::load::<u64>(skb, config!(skb_head)).wrapping_add(u64::from(mac));
+    let Some(bytes) = window(start) else {
         return 0;
     };
     // SAFETY: there are more.
@@ -37,7 +46,7 @@ pub(crate) unsafe fn parse(linear: &Linear, protocol: u32, asked: u32, view: *mu
         return 0;
     }
     let mut known = known::IPV4;
-    if asked & OF_TRANSPORT != 0 {
+    if asks(OF_TRANSPORT) {
         // SAFETY: there are more.
         let middle = u64::from_be(unsafe { u64::load::<20>(bytes) });
         let transport = (middle >> 32 & 0xff) as u32;
@@ -50,7 +59,7 @@ pub(crate) unsafe fn parse(linear: &Linear, protocol: u32, asked: u32, view: *mu
         // SAFETY: as the caller promises.
         unsafe { (&raw mut (*view).transport).write(transport) };
     }
-    if asked & needs::PORTS != 0 {
+    if asks(needs::PORTS) {
         known |= known::PORTS;
         // SAFETY: as the caller promises. There are more bytes.
         unsafe {
@@ -59,12 +68,14 @@ pub(crate) unsafe fn parse(linear: &Linear, protocol: u32, asked: u32, view: *mu
             (&raw mut (*view).dst_port).write(ports & 0xffff);
         }
     }
-    if asked & needs::ADDRESSES != 0 {
+    if asks(needs::ADDRESSES) {
         // SAFETY: as the caller promises; the arrays are aligned to eight. There are more bytes.
         unsafe {
             let (src, dst) = (&raw mut (*view).src, &raw mut (*view).dst);
-            src.cast::<u32>().write(u32::load::<26>(bytes));
-            dst.cast::<u32>().write(u32::load::<30>(bytes));
+            // The source is in front.
+            let both = u64::from_le(u64::load::<26>(bytes));
+            src.cast::<u32>().write((both as u32).to_le());
+            dst.cast::<u32>().write(((both >> 32) as u32).to_le());
         }
     }
     known
