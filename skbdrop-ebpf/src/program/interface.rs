@@ -19,13 +19,13 @@ pub(crate) fn interface<M: Memory>(
     let sk_netns = sk_netns::<M>(skb, rx_sk);
     let mut device = None;
     if config!(has_device) != ABSENT {
-        let dev: *const u8 = M::load(skb, config!(skb_dev));
+        let dev: *const u8 = M::far(skb, config!(skb_dev));
         if !dev.is_null() {
             let read = Device {
-                index: M::load::<u32>(dev, config!(dev_ifindex)),
+                index: M::far::<u32>(dev, config!(dev_ifindex)),
                 netns: netns::<M>(dev, config!(dev_net)),
             };
-            let half = |at: u32| M::load::<u64>(dev, config!(dev_name) + at);
+            let half = |at: u32| M::far::<u64>(dev, config!(dev_name) + at);
             if read.index != 0 && read.netns != 0 && is_name(half, name) {
                 device = Some(read);
             }

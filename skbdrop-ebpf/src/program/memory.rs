@@ -11,8 +11,11 @@ use skbdrop_ebpf::{ABSENT, Config, WINDOW};
 
 /// How kernel memory is read.
 pub(crate) trait Memory {
-    /// Reads a `T` at `offset` bytes from `base`; zero where there is nothing.
+    /// Reads a `T` at `offset` bytes from `base`, which the tracepoint passes; zero where there is nothing.
     fn load<T: Copy>(base: *const u8, offset: u32) -> T;
+
+    /// The same of what a pointer in it leads to, and that pointer.
+    fn far<T: Plain>(base: *const u8, offset: u32) -> T;
 }
 
 /// Direct loads: in a `tp_btf` program the verifier knows the type behind each pointer
@@ -26,6 +29,17 @@ impl Memory for Direct {
         // gives zero. Volatile keeps the compiler from moving it before the check of
         // `offset` that makes it valid.
         unsafe { ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+    }
+
+    /// As any address, where the kernel lets programs say so: of a pointer that it follows by types the verifier asks whether
+    /// it may be trusted, in the list of all of the kernel's types, which takes it milliseconds a pointer.
+    #[inline(always)]
+    fn far<T: Plain>(base: *const u8, offset: u32) -> T {
+        match window((base as u64).wrapping_add(u64::from(offset))) {
+            // SAFETY: a window is larger than any `T`.
+            Some(bytes) => unsafe { T::load::<0>(bytes) },
+            None => Self::load(base, offset),
+        }
     }
 }
 
@@ -48,9 +62,14 @@ impl Memory for Probe {
             value.assume_init()
         }
     }
+
+    #[inline(always)]
+    fn far<T: Plain>(base: *const u8, offset: u32) -> T {
+        Self::load(base, offset)
+    }
 }
 
-/// Integers, which may be at any address.
+/// Integers and addresses, which may be at any address.
 pub(crate) trait Plain: Copy {
     /// Loads the one at `AT` bytes from there.
     ///
@@ -82,7 +101,8 @@ plain! {
     u8: "{} = *(u8 *)({} + {})",
     u16: "{} = *(u16 *)({} + {})",
     u32: "{} = *(u32 *)({} + {})",
-    u64: "{} = *(u64 *)({} + {})"
+    u64: "{} = *(u64 *)({} + {})",
+    *const u8: "{} = *(u64 *)({} + {})"
 }
 
 /// Reads a `T` at any address of the kernel's, which no type is known of: by a direct load where the kernel lets programs

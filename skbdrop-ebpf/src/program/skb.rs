@@ -18,6 +18,17 @@ macro_rules! load {
 }
 pub(crate) use load;
 
+/// The same of what a pointer leads to, and of pointers.
+macro_rules! far {
+    ($memory:ident, $base:expr, $offset:ident, $otherwise:expr) => {
+        match $crate::program::config!($offset) {
+            skbdrop_ebpf::ABSENT => $otherwise,
+            offset => $memory::far($base, offset),
+        }
+    };
+}
+pub(crate) use far;
+
 /// The tracepoint's first argument.
 #[inline(always)]
 pub(crate) fn skb(ctx: *const u8) -> *const u8 {
@@ -52,7 +63,7 @@ pub(crate) fn sk_netns<M: Memory>(skb: *const u8, rx_sk: *const u8) -> u32 {
     if !rx_sk.is_null() {
         return netns::<M>(rx_sk, config!(sk_net));
     }
-    let sk: *const u8 = load!(M, skb, skb_sk, ptr::null());
+    let sk: *const u8 = far!(M, skb, skb_sk, ptr::null());
     if sk.is_null() {
         return 0;
     }
@@ -65,11 +76,11 @@ pub(crate) fn netns<M: Memory>(base: *const u8, offset: u32) -> u32 {
     if config!(net_inum) == ABSENT {
         return 0;
     }
-    let net = M::load::<*const u8>(base, offset);
+    let net = M::far::<*const u8>(base, offset);
     if net.is_null() {
         return 0;
     }
-    M::load::<u32>(net, config!(net_inum))
+    M::far::<u32>(net, config!(net_inum))
 }
 
 /// Whether the kernel has all that says where a packet's bytes are.
