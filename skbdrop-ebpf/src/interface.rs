@@ -43,28 +43,22 @@ impl Interface {
             };
         };
         // The device that it came in by is the one that it is at.
-        let came_in = iif == device.index;
+        if iif == device.index {
+            return Self {
+                index: iif,
+                is_device: true,
+                is_sure: true,
+                netns: if received { sk_netns } else { device.netns },
+            };
+        }
         let agreed = sk_netns == device.netns;
-        let is_device = came_in || agreed && iif == 0;
-        let netns = if received {
-            sk_netns
-        } else if came_in {
-            device.netns
-        } else if agreed {
-            sk_netns
-        } else {
-            // Elsewhere than where it came in, with a socket of another namespace: cannot tell.
-            0
-        };
+        let is_device = agreed && iif == 0;
         Self {
-            index: if iif == 0 && is_device {
-                device.index
-            } else {
-                iif
-            },
+            index: if is_device { device.index } else { iif },
             is_device,
-            is_sure: came_in || agreed,
-            netns,
+            is_sure: agreed,
+            // Elsewhere than where it came in, with a socket of another namespace: cannot tell.
+            netns: if received || agreed { sk_netns } else { 0 },
         }
     }
 }

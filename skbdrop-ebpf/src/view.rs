@@ -1,11 +1,17 @@
 //! What the filter's code in the program looks at, and where it goes.
 
+use crate::WINDOW;
+
 /// What the program is built to load into the register `r0` where it needs the filter's verdict: a number that nothing else
 /// loads. User space puts jumps there, to the filter's code and back, or the verdict itself.
 ///
 /// The code finds the address of the [`View`] in `r1`. It leaves 0 in `r0` for a drop that is not wanted, and may overwrite
 /// `r1` to `r7`.
 pub const FILTER: u64 = (super::PLACEHOLDER as u64) << 32 | 0xffff_ffff;
+
+/// The same for the verdict by what the [needs](needs::AT_HAND) say is at hand, before the rest of the view is filled. The code may
+/// overwrite `r1`, `r2` and `r6`.
+pub const AT_HAND: u64 = (super::PLACEHOLDER as u64) << 32 | 0xffff_fffd;
 
 /// A drop as a filter sees it, on the program's stack. User space writes code that reads it, so only what the
 /// [needs] ask for is filled. Numbers are in the machine's byte order, addresses in that of the network.
@@ -19,6 +25,8 @@ pub struct View {
     pub location: u64,
     /// Kernel address of the packet's first byte.
     pub packet: u64,
+    /// Where the program can see [`WINDOW`] bytes from there on.
+    pub window: u64,
     /// Source address, at the front.
     pub src: [u8; 16],
     /// Destination address, at the front.
@@ -49,15 +57,12 @@ pub struct View {
     pub dst_port: u32,
     /// `skb->mark`.
     pub mark: u32,
-    /// The first bytes, or zeros.
-    pub head: [u8; HEAD_LEN],
+    /// The first bytes, or zeros. Where there is a window nothing, and the filter's own.
+    pub head: [u8; WINDOW as usize],
 }
 
 /// Words in [`View::scratch`].
 pub const SCRATCH: usize = 17;
-
-/// Bytes of the packet in [`View::head`].
-pub const HEAD_LEN: usize = 64;
 
 /// Bits of [`View::known`].
 pub mod known {
@@ -101,20 +106,28 @@ pub mod layer {
 pub mod needs {
     /// The filter's code is to be run. It has `location`, `reason` and `known`.
     pub const FILTER: u32 = 1 << 0;
-    /// `ifindex`, `ifname` and `netns`.
-    pub const INTERFACE: u32 = 1 << 1;
-    /// `length`, `protocol`, `layer`, `caplen` and `packet`.
-    pub const PACKET: u32 = 1 << 2;
-    /// `src`, `dst`, `transport` and the ports, which takes [`PACKET`].
-    pub const HEADERS: u32 = 1 << 3;
-    /// `head`, which takes [`PACKET`].
-    pub const HEAD: u32 = 1 << 4;
     /// `mark`.
-    pub const MARK: u32 = 1 << 5;
+    pub const MARK: u32 = 1 << 1;
+    /// `protocol`.
+    pub const PROTOCOL: u32 = 1 << 2;
+    /// What costs next to nothing.
+    pub const AT_HAND: u32 = FILTER | MARK | PROTOCOL;
+    /// `ifindex`, `ifname` and `netns`.
+    pub const INTERFACE: u32 = 1 << 3;
+    /// `length`.
+    pub const LENGTH: u32 = 1 << 4;
+    /// `transport`.
+    pub const TRANSPORT: u32 = 1 << 5;
+    /// `src_port` and `dst_port`.
+    pub const PORTS: u32 = 1 << 6;
+    /// `src` and `dst`.
+    pub const ADDRESSES: u32 = 1 << 7;
+    /// `layer`, `caplen`, `packet` and what can be seen there: `window` or `head`.
+    pub const PACKET: u32 = 1 << 8;
 }
 
 const _: () = {
-    assert!(size_of::<View>() == 312);
-    assert!(core::mem::offset_of!(View, known) == 200);
-    assert!(core::mem::offset_of!(View, head) == 248);
+    assert!(size_of::<View>() == 304);
+    assert!(core::mem::offset_of!(View, known) == 208);
+    assert!(core::mem::offset_of!(View, head) == 256);
 };

@@ -3,8 +3,9 @@
 use crate::program::{
     CPUS, config, headers,
     interface::interface,
-    memory::{Memory, add, argument, obey_lockdown, read},
-    packet::Packet,
+    memory::{Memory, add, argument, obey_lockdown, window},
+    packet::{self, Linear, Packet},
+    plain,
     skb::{self, load},
 };
 use aya_ebpf::{
@@ -13,10 +14,14 @@ use aya_ebpf::{
     macros::map,
     maps::LruHashMap,
 };
-use core::{arch::asm, mem::MaybeUninit, ptr};
+use core::{
+    arch::asm,
+    mem::{MaybeUninit, offset_of},
+    ptr,
+};
 use skbdrop_ebpf::{
-    ABSENT, Cpu, Site,
-    view::{FILTER, HEAD_LEN, View, known, needs},
+    ABSENT, Config, Cpu, Site, WINDOW,
+    view::{AT_HAND, FILTER, View, known, needs},
 };
 
 /// Drops of each reason and place in each second, for the limit. User space sets the size.
@@ -25,38 +30,50 @@ static RATES: LruHashMap<Site, u64> = LruHashMap::with_max_entries(1, 0);
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
-/// The filter's verdict; 0 for a drop that is not wanted. User space puts jumps to the filter's code and back in place of
-/// the instruction.
+/// What is asked for that takes the packet's bytes.
+const OF_HEADERS: u32 = needs::TRANSPORT | needs::PORTS | needs::ADDRESSES;
+const OF_BYTES: u32 = OF_HEADERS | needs::PACKET;
+
+/// Whether the filter asks for one of these [`needs`]. The number is set anew for each question: that is cheaper than to keep it on
+/// the stack between calls, and all that comes of it is dead code.
+#[inline(always)]
+pub(crate) fn asks(needs: u32) -> bool {
+    const WORD: usize = offset_of!(Config, filter) / size_of::<u32>();
+    let asked: u32;
+    // SAFETY: it only sets the register. Without `pure` the compiler takes no two for one.
+    unsafe {
+        asm!("{} = {}", out(wreg) asked, const Config::placeholder(WORD), options(nomem, nostack));
+    }
+    asked & needs != 0
+}
+
+/// A verdict of the filter's, by its placeholder, on a view; 0 for a drop that is not wanted. User space puts jumps to the filter's
+/// code and back in place of the instruction. The code may overwrite the registers that are named.
 ///
 /// That code is no function, for the same reason as [`clear`](crate::program::memory::clear) calls none.
-#[inline(always)]
-fn verdict(view: *const View) -> u64 {
-    let wanted: u64;
-    // SAFETY: as it stands it only sets the register. The filter's code reads and writes the view and overwrites these
-    // registers, no others.
-    unsafe {
-        asm!(
-            "r0 = {} ll",
-            const FILTER,
-            out("r0") wanted,
-            inout("r1") view => _,
-            out("r2") _,
-            out("r3") _,
-            out("r4") _,
-            out("r5") _,
-            out("r6") _,
-            out("r7") _,
-            options(nostack),
-        );
-    }
-    wanted
+macro_rules! verdict {
+    ($placeholder:ident, $view:expr, $($overwritten:tt)*) => {{
+        let wanted: u64;
+        // SAFETY: as it stands it only sets the register. The filter's code reads and writes the view and overwrites
+        // these registers, no others.
+        unsafe {
+            asm!(
+                "r0 = {} ll",
+                const $placeholder,
+                out("r0") wanted,
+                inout("r1") $view => _,
+                $(out($overwritten) _,)*
+                options(nostack),
+            );
+        }
+        wanted
+    }};
 }
 
 /// Whether the filter wants the drop. Counts it if not.
 #[inline(always)]
 pub(crate) fn is_wanted<M: Memory>(ctx: *const u8) -> bool {
-    let asked = config!(filter);
-    if asked & needs::FILTER == 0 || holds::<M>(ctx, asked) {
+    if !asks(needs::FILTER) || holds::<M>(ctx) {
         return true;
     }
     if let Some(cpu) = this_cpu() {
@@ -129,9 +146,9 @@ fn is_beyond_rate(ctx: *const u8) -> bool {
     drops > u64::from(limit)
 }
 
-/// Fills the view, as far as the filter asks for, and asks the filter.
+/// Fills the view, as far as the filter asks for, and asks the filter: what costs little first.
 #[inline(always)]
-fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
+fn holds<M: Memory>(ctx: *const u8) -> bool {
     let mut view = MaybeUninit::<View>::uninit();
     let out = view.as_mut_ptr();
     macro_rules! set {
@@ -141,10 +158,12 @@ fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
             unsafe { (&raw mut (*out).$field).write(value) }
         }};
     }
-    let skb = skb::skb(ctx);
+    if asks(OF_BYTES) {
+        obey_lockdown(ctx);
+    }
     let mut zero = 0;
-    if asked & (needs::INTERFACE | needs::PACKET | needs::MARK) != 0 {
-        zero = opaque_zero::<M>(ctx, skb);
+    if asks(!needs::AT_HAND) {
+        zero = opaque_zero::<M>(ctx, skb::skb(ctx));
     }
     // Added to, and not one bit put to the other, as that would tell the verifier which are set.
     let mut known = zero;
@@ -154,17 +173,43 @@ fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
         known = known.wrapping_add(known::REASON);
     }
     set!(reason, reason.unwrap_or(0));
-    if asked & needs::MARK != 0 {
-        let mut mark = zero;
+    if asks(needs::MARK) {
+        let mut mark = 0;
         if config!(skb_mark) != ABSENT {
             known = known.wrapping_add(known::MARK);
-            mark = M::load(skb, config!(skb_mark));
+            mark = M::load(skb::skb(ctx), config!(skb_mark));
         }
         set!(mark, mark);
     }
-    if asked & needs::INTERFACE != 0 {
+    let mut protocol = 0;
+    if asks(needs::PROTOCOL | OF_BYTES) {
+        protocol = packet::protocol::<M>(skb::skb(ctx));
+        if protocol != 0 {
+            known = known.wrapping_add(known::PROTOCOL);
+        }
+        set!(protocol, protocol);
+    }
+    set!(known, known);
+    if verdict!(AT_HAND, out, "r2" "r6") == 0 {
+        return false;
+    }
+    if asks(OF_HEADERS) {
+        // SAFETY: `out` is a whole view on our stack.
+        let told = unsafe {
+            headers::clear(zero, out);
+            plain::parse::<M>(skb::skb(ctx), protocol, out)
+        };
+        known = known.wrapping_add(told);
+        if told == 0 {
+            let linear = Linear::of::<M>(skb::skb(ctx));
+            let packet = Packet::of(&linear, packet::protocol::<M>(skb::skb(ctx)), zero);
+            // SAFETY: `out` is a whole view on our stack.
+            known = known.wrapping_add(unsafe { headers::parse(&packet, zero, out) });
+        }
+    }
+    if asks(needs::INTERFACE) {
         let mut ifname = [0; 2];
-        let interface = interface::<M>(ctx, skb, &mut ifname);
+        let interface = interface::<M>(ctx, skb::skb(ctx), &mut ifname);
         if interface.index != 0 {
             known = known.wrapping_add(known::IFINDEX);
         }
@@ -179,56 +224,39 @@ fn holds<M: Memory>(ctx: *const u8, asked: u32) -> bool {
         // SAFETY: the field is as long as the array, and aligned to eight.
         unsafe { (&raw mut (*out).ifname).cast::<[u64; 2]>().write(ifname) };
     }
-    if asked & needs::PACKET != 0 {
-        obey_lockdown(ctx);
-        let packet = Packet::of::<M>(skb, zero);
-        if packet.has_length {
+    if asks(needs::LENGTH) {
+        let skb = skb::skb(ctx);
+        let length = Linear::of::<M>(skb).length::<M>(skb);
+        if length.is_some() {
             known = known.wrapping_add(known::LENGTH);
         }
-        if packet.protocol != 0 {
-            known = known.wrapping_add(known::PROTOCOL);
-        }
-        set!(length, packet.length);
-        set!(protocol, packet.protocol);
+        set!(length, length.unwrap_or(0).wrapping_add(zero));
+    }
+    if asks(needs::PACKET) {
+        let linear = Linear::of::<M>(skb::skb(ctx));
+        let packet = Packet::of(&linear, packet::protocol::<M>(skb::skb(ctx)), zero);
         set!(layer, packet.layer);
         set!(packet, packet.start);
         set!(caplen, packet.caplen);
-        if asked & needs::HEADERS != 0 {
+        match window(packet.start) {
+            Some(window) => set!(window, window as u64),
             // SAFETY: `out` is a whole view on our stack.
-            known = known.wrapping_add(unsafe { headers::parse(&packet, zero, out) });
-        }
-        if asked & needs::HEAD != 0 {
-            // SAFETY: `out` is a whole view on our stack.
-            unsafe { copy_head(packet.start, &raw mut (*out).head) };
+            None => unsafe { copy_head(packet.start, &raw mut (*out).head) },
         }
     }
     set!(known, known);
-    verdict(out) != 0
+    verdict!(FILTER, out, "r2" "r3" "r4" "r5" "r6" "r7") != 0
 }
 
 /// Copies a packet's first bytes, or zeros where they cannot be read. What is behind the packet's end is the buffer's.
 ///
 /// # Safety
 ///
-/// `head` is valid for writes, and aligned to eight.
+/// `head` is valid for writes.
 #[inline(always)]
-unsafe fn copy_head(start: u64, head: *mut [u8; HEAD_LEN]) {
-    if config!(window) == ABSENT {
-        // SAFETY: the destination is as long as said, the helper checks the source.
-        unsafe {
-            generated::bpf_probe_read_kernel(head.cast(), HEAD_LEN as u32, start as *const _);
-        }
-        return;
-    }
-    const HALF: usize = HEAD_LEN / 2;
-    let halves = head.cast::<[u64; HALF / 8]>();
-    // SAFETY: as the caller promises.
-    unsafe {
-        halves.write(read(start).unwrap_or_default());
-        halves
-            .add(1)
-            .write(read(start.wrapping_add(HALF as u64)).unwrap_or_default());
-    }
+unsafe fn copy_head(start: u64, head: *mut [u8; WINDOW as usize]) {
+    // SAFETY: the destination is as long as said, the helper checks the source.
+    unsafe { generated::bpf_probe_read_kernel(head.cast(), WINDOW, start as *const _) };
 }
 
 /// Zero, which the verifier takes for any number: no packet is as long as 2 GiB.

@@ -1,15 +1,19 @@
 //! Addresses, transport protocol and ports of a packet, as user space finds them in an event's bytes.
 
-use crate::program::{memory::clear, packet::Packet};
+use crate::program::{
+    filter::asks,
+    memory::{self, Plain as _, Sight, seen},
+    packet::Packet,
+};
 use skbdrop_ebpf::{
     ABSENT,
-    view::{View, known, layer},
+    view::{View, known, layer, needs},
 };
 
 /// VLAN tags that are looked through, as many as user space does.
 const MAX_TAGS: u32 = 3;
 
-const IPV4: u32 = 0x0800;
+pub(crate) const IPV4: u32 = 0x0800;
 const IPV6: u32 = 0x86dd;
 /// EtherTypes of VLAN tags: 802.1Q, 802.1ad, and the one that was used for outer tags before.
 const TAGS: [u32; 3] = [0x8100, 0x88a8, 0x9100];
@@ -19,6 +23,24 @@ const ROUTING: u32 = 43;
 const FRAGMENT: u32 = 44;
 const AUTHENTICATION: u32 = 51;
 const DESTINATION: u32 = 60;
+
+/// What is said of the transport header.
+pub(crate) const OF_TRANSPORT: u32 = needs::TRANSPORT | needs::PORTS;
+
+/// Bytes of an IPv4 header without options, of an IPv6 header, and of two ports.
+const IPV4_LEN: u32 = 20;
+const IPV6_LEN: u32 = 40;
+const PORTS_LEN: u32 = 4;
+
+/// An IP header.
+struct Header {
+    /// Where it is in the packet.
+    at: u32,
+    /// Its first eight bytes.
+    front: u64,
+    /// All of it can be seen there.
+    bytes: *const u8,
+}
 
 /// What the network header says of the transport header.
 struct Payload {
@@ -30,37 +52,54 @@ struct Payload {
     later: u32,
 }
 
-/// Writes what the headers say into the view; gives the bits of what it has written. Writes zeros to the rest.
-/// `zero` is one that the verifier takes for any number.
+/// Writes zeros into the view, for what is not known. `zero` is one that the verifier takes for any number.
+///
+/// # Safety
+///
+/// `view` is valid for writes.
+#[inline(always)]
+pub(crate) unsafe fn clear(zero: u32, view: *mut View) {
+    // SAFETY: as the caller promises; the arrays are aligned to eight.
+    unsafe {
+        if asks(needs::ADDRESSES) {
+            memory::clear(&raw mut (*view).src);
+            memory::clear(&raw mut (*view).dst);
+        }
+        (&raw mut (*view).transport).write(zero);
+        (&raw mut (*view).src_port).write(zero);
+        (&raw mut (*view).dst_port).write(zero);
+    }
+}
+
+/// Writes what the headers say into the view, as far as it is asked for; gives the bits of what it has written. `zero` is one that
+/// the verifier takes for any number.
 ///
 /// # Safety
 ///
 /// `view` is valid for writes.
 #[inline(always)]
 pub(crate) unsafe fn parse(packet: &Packet, zero: u32, view: *mut View) -> u32 {
-    // SAFETY: as the caller promises; the arrays are aligned to eight.
-    unsafe {
-        clear(&raw mut (*view).src);
-        clear(&raw mut (*view).dst);
-        (&raw mut (*view).transport).write(zero);
-        (&raw mut (*view).src_port).write(zero);
-        (&raw mut (*view).dst_port).write(zero);
-    }
     let Some(at) = network_header(packet, zero) else {
         return 0;
     };
-    let Some(version) = packet.get::<u8>(at) else {
+    if !packet.has(at, IPV4_LEN) {
+        return 0;
+    }
+    let mut copy = Sight::uninit();
+    let Some(bytes) = seen(packet.address(at), &mut copy) else {
         return 0;
     };
+    // SAFETY: there are more.
+    let front = u64::from_be(unsafe { u64::load::<0>(bytes) });
+    let header = Header { at, front, bytes };
     // SAFETY: as the caller promises.
     let (mut known, payload) = match unsafe {
-        match version >> 4 {
-            4 => ipv4(packet, at, u32::from(version & 0xf) * 4, view),
-            6 => ipv6(packet, at, view),
+        match front >> 60 {
+            4 => ipv4(packet, &header, view),
+            6 => ipv6(packet, &header, view),
             _ => return 0,
         }
     } {
-        (0, _) => return 0,
         (known, None) => return known,
         (known, Some(payload)) => (known, payload),
     };
@@ -68,17 +107,18 @@ pub(crate) unsafe fn parse(packet: &Packet, zero: u32, view: *mut View) -> u32 {
     // SAFETY: as the caller promises.
     unsafe { (&raw mut (*view).transport).write(payload.protocol.wrapping_add(zero)) };
     let has_ports = matches!(payload.protocol, 6 | 17 | 33 | 132 | 136);
-    if has_ports
+    if asks(needs::PORTS)
+        && has_ports
         && payload.later == 0
-        && payload.at <= payload.end
-        && payload.end - payload.at >= 4
-        && let Some([src, dst]) = packet.get::<[u16; 2]>(payload.at)
+        && payload.has(PORTS_LEN)
+        && let Some(ports) = packet.get::<u32>(payload.at)
     {
         known += known::PORTS;
+        let ports = u32::from_be(ports);
         // SAFETY: as the caller promises.
         unsafe {
-            (&raw mut (*view).src_port).write(u32::from(u16::from_be(src)));
-            (&raw mut (*view).dst_port).write(u32::from(u16::from_be(dst)));
+            (&raw mut (*view).src_port).write(ports >> 16);
+            (&raw mut (*view).dst_port).write(ports & 0xffff);
         }
     }
     known
@@ -109,28 +149,38 @@ fn network_header(packet: &Packet, zero: u32) -> Option<u32> {
 ///
 /// As for [`parse`].
 #[inline(always)]
-unsafe fn ipv4(packet: &Packet, at: u32, header: u32, view: *mut View) -> (u32, Option<Payload>) {
-    if header < 20 || at > packet.caplen || packet.caplen - at < header {
+unsafe fn ipv4(packet: &Packet, header: &Header, view: *mut View) -> (u32, Option<Payload>) {
+    let at = header.at;
+    let len = (header.front >> 56 & 0xf) as u32 * 4;
+    if len < IPV4_LEN || packet.caplen - at < len {
         return (0, None);
     }
-    let Some(words) = packet.get::<[u32; 5]>(at) else {
-        return (0, None);
-    };
-    // SAFETY: as the caller promises; the arrays are aligned to eight.
-    unsafe {
-        (&raw mut (*view).src).cast::<u32>().write(words[3]);
-        (&raw mut (*view).dst).cast::<u32>().write(words[4]);
+    if asks(needs::ADDRESSES) {
+        // SAFETY: as the caller promises; the arrays are aligned to eight. The header has them.
+        unsafe {
+            (&raw mut (*view).src)
+                .cast::<u32>()
+                .write(u32::load::<12>(header.bytes));
+            (&raw mut (*view).dst)
+                .cast::<u32>()
+                .write(u32::load::<16>(header.bytes));
+        }
     }
-    let total = u32::from_be(words[0]) & 0xffff;
-    let offset = u32::from_be(words[1]) & 0x1fff;
+    if !asks(OF_TRANSPORT) {
+        return (known::IPV4, None);
+    }
+    let total = (header.front >> 32 & 0xffff) as u32;
+    let offset = (header.front & 0x1fff) as u32;
+    // SAFETY: the header has it.
+    let protocol = u32::from(unsafe { u8::load::<9>(header.bytes) });
     let mut payload = Payload {
-        protocol: u32::from_be(words[2]) >> 16 & 0xff,
-        at: at + header,
+        protocol,
+        at: at + len,
         end: packet.caplen,
         later: offset,
     };
     // A length that cannot be is none.
-    if total >= header && total <= packet.caplen - at {
+    if total >= len && total <= packet.caplen - at {
         payload.end = at + total;
     }
     if payload.protocol == AUTHENTICATION
@@ -150,28 +200,36 @@ unsafe fn ipv4(packet: &Packet, at: u32, header: u32, view: *mut View) -> (u32, 
 ///
 /// As for [`parse`].
 #[inline(always)]
-unsafe fn ipv6(packet: &Packet, at: u32, view: *mut View) -> (u32, Option<Payload>) {
-    let Some(words) = packet.get::<[u64; 5]>(at) else {
+unsafe fn ipv6(packet: &Packet, header: &Header, view: *mut View) -> (u32, Option<Payload>) {
+    let (at, front) = (header.at, header.front);
+    if packet.caplen - at < IPV6_LEN {
         return (0, None);
-    };
-    // SAFETY: as the caller promises; the arrays are aligned to eight.
-    unsafe {
-        (&raw mut (*view).src)
-            .cast::<[u64; 2]>()
-            .write([words[1], words[2]]);
-        (&raw mut (*view).dst)
-            .cast::<[u64; 2]>()
-            .write([words[3], words[4]]);
     }
-    let front = u64::from_be(words[0]);
+    if asks(needs::ADDRESSES) {
+        // SAFETY: as the caller promises; the arrays are aligned to eight. The header has them.
+        unsafe {
+            let (src, dst) = (&raw mut (*view).src, &raw mut (*view).dst);
+            src.cast::<u64>().write(u64::load::<8>(header.bytes));
+            src.cast::<u64>()
+                .add(1)
+                .write(u64::load::<16>(header.bytes));
+            dst.cast::<u64>().write(u64::load::<24>(header.bytes));
+            dst.cast::<u64>()
+                .add(1)
+                .write(u64::load::<32>(header.bytes));
+        }
+    }
+    if !asks(OF_TRANSPORT) {
+        return (known::IPV6, None);
+    }
     let length = (front >> 16 & 0xffff) as u32;
     let mut payload = Payload {
         protocol: (front >> 8 & 0xff) as u32,
-        at: at + 40,
+        at: at + IPV6_LEN,
         end: packet.caplen,
         later: 0,
     };
-    if length != 0 && length <= packet.caplen - at - 40 {
+    if length != 0 && length <= packet.caplen - at - IPV6_LEN {
         payload.end = payload.at + length;
     }
     'chain: {
@@ -246,7 +304,8 @@ fn authentication(packet: &Packet, payload: &Payload) -> Option<(u32, u32)> {
     if !payload.has(12) {
         return None;
     }
-    let [next, len] = packet.get::<[u8; 2]>(payload.at)?;
-    let bytes = (u32::from(len) + 2) * 4;
-    (len >= 1 && payload.has(bytes)).then_some((u32::from(next), bytes))
+    let word = u32::from(u16::from_be(packet.get::<u16>(payload.at)?));
+    let (next, len) = (word >> 8, word & 0xff);
+    let bytes = (len + 2) * 4;
+    (len >= 1 && payload.has(bytes)).then_some((next, bytes))
 }

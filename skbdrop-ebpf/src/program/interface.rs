@@ -19,15 +19,14 @@ pub(crate) fn interface<M: Memory>(
     let sk_netns = sk_netns::<M>(skb, rx_sk);
     let mut device = None;
     if config!(has_device) != ABSENT {
-        let dev: *const u8 = M::load(skb, config!(skb_dev));
+        let dev: *const u8 = M::far(skb, config!(skb_dev));
         if !dev.is_null() {
             let read = Device {
-                index: M::load::<u32>(dev, config!(dev_ifindex)),
+                index: M::far::<u32>(dev, config!(dev_ifindex)),
                 netns: netns::<M>(dev, config!(dev_net)),
             };
-            let front = M::load::<u64>(dev, config!(dev_name));
-            let back = M::load::<u64>(dev, config!(dev_name) + 8);
-            if read.index != 0 && read.netns != 0 && is_name(front, back, name) {
+            let half = |at: u32| M::far::<u64>(dev, config!(dev_name) + at);
+            if read.index != 0 && read.netns != 0 && is_name(half, name) {
                 device = Some(read);
             }
         }
@@ -35,46 +34,62 @@ pub(crate) fn interface<M: Memory>(
     Interface::tell(iif, device, sk_netns, !rx_sk.is_null())
 }
 
-/// What no name of an interface has in it.
-const FORBIDDEN: [u8; 7] = *b"/: \t\n\x0c\r";
+/// What no name of an interface has in it: marks, and space.
+const MARKS: [u8; 2] = *b"/:";
+const SPACES: [u8; 5] = *b" \t\n\x0c\r";
 
 /// Whether the kernel would take these bytes for an interface's name: not empty, with an end, without slash, colon
-/// and space. Writes it without what may stand behind its end.
+/// and space; `half` reads the eight from there on. Writes it without what may stand behind its end.
 #[inline(always)]
-fn is_name(front: u64, back: u64, name: &mut [u64; 2]) -> bool {
+fn is_name(half: impl Fn(u32) -> u64, name: &mut [u64; 2]) -> bool {
     // The first byte is a word's lowest.
-    let (front, back) = (u64::from_le(front), u64::from_le(back));
+    let front = u64::from_le(half(0));
     let front_end = zero_bytes(front);
-    let (front, back) = if front_end != 0 {
-        (front & before_first(front_end), 0)
-    } else {
-        let back_end = zero_bytes(back);
-        if back_end == 0 {
-            return false;
-        }
-        (front, back & before_first(back_end))
-    };
-    if front & 0xff == 0 {
+    let used = before_first(front_end);
+    if front & 0xff == 0 || has_forbidden(front, used) {
         return false;
     }
-    let mut found = has_forbidden(front);
-    if back != 0 {
-        found |= has_forbidden(back);
+    name[0] = (front & used).to_le();
+    if front_end != 0 {
+        return true;
     }
-    *name = [front.to_le(), back.to_le()];
-    found == 0
+    let back = u64::from_le(half(8));
+    let back_end = zero_bytes(back);
+    let used = before_first(back_end);
+    name[1] = (back & used).to_le();
+    back_end != 0 && !has_forbidden(back, used)
 }
 
-/// Not 0 if one of the bytes is forbidden.
+/// Whether one of the bytes is forbidden that have ones in `used`.
 #[inline(always)]
-fn has_forbidden(bytes: u64) -> u64 {
+fn has_forbidden(bytes: u64, used: u64) -> bool {
     let mut found = 0;
+    for_each(&MARKS, |mark| {
+        found |= zero_bytes((bytes & used) ^ EACH * mark)
+    });
+    // Few names have anything below what can be seen, so that one question does for all kinds of space.
+    if below_visible(bytes | !used) != 0 {
+        for_each(&SPACES, |space| {
+            found |= zero_bytes((bytes & used) ^ EACH * space)
+        });
+    }
+    found != 0
+}
+
+/// Not an iterator, of which the compiler may make a loop.
+#[inline(always)]
+fn for_each<const N: usize>(bytes: &[u8; N], mut act: impl FnMut(u64)) {
     let mut n = 0;
-    while n < FORBIDDEN.len() {
-        found |= zero_bytes(bytes ^ EACH * FORBIDDEN[n] as u64);
+    while n < N {
+        act(bytes[n] as u64);
         n += 1;
     }
-    found
+}
+
+/// The highest bit of each byte that is below the first that can be seen, and maybe of some above such a one; 0 if none is.
+#[inline(always)]
+fn below_visible(bytes: u64) -> u64 {
+    bytes.wrapping_sub(EACH * b'!' as u64) & !bytes & (EACH << 7)
 }
 
 /// A one in each byte.

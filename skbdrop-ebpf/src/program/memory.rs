@@ -11,8 +11,11 @@ use skbdrop_ebpf::{ABSENT, Config, WINDOW};
 
 /// How kernel memory is read.
 pub(crate) trait Memory {
-    /// Reads a `T` at `offset` bytes from `base`; zero where there is nothing.
+    /// Reads a `T` at `offset` bytes from `base`, which the tracepoint passes; zero where there is nothing.
     fn load<T: Copy>(base: *const u8, offset: u32) -> T;
+
+    /// The same of what a pointer in it leads to, and that pointer.
+    fn far<T: Plain>(base: *const u8, offset: u32) -> T;
 }
 
 /// Direct loads: in a `tp_btf` program the verifier knows the type behind each pointer
@@ -26,6 +29,17 @@ impl Memory for Direct {
         // gives zero. Volatile keeps the compiler from moving it before the check of
         // `offset` that makes it valid.
         unsafe { ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+    }
+
+    /// As any address, where the kernel lets programs say so: of a pointer that it follows by types the verifier asks whether
+    /// it may be trusted, in the list of all of the kernel's types, which takes it milliseconds a pointer.
+    #[inline(always)]
+    fn far<T: Plain>(base: *const u8, offset: u32) -> T {
+        match window((base as u64).wrapping_add(u64::from(offset))) {
+            // SAFETY: a window is larger than any `T`.
+            Some(bytes) => unsafe { T::load::<0>(bytes) },
+            None => Self::load(base, offset),
+        }
     }
 }
 
@@ -48,16 +62,21 @@ impl Memory for Probe {
             value.assume_init()
         }
     }
+
+    #[inline(always)]
+    fn far<T: Plain>(base: *const u8, offset: u32) -> T {
+        Self::load(base, offset)
+    }
 }
 
-/// Integers and arrays of them, which may be at any address.
+/// Integers and addresses, which may be at any address.
 pub(crate) trait Plain: Copy {
-    /// Loads one.
+    /// Loads the one at `AT` bytes from there.
     ///
     /// # Safety
     ///
-    /// The verifier takes `from` for a pointer to as many bytes.
-    unsafe fn load(from: *const u8) -> Self;
+    /// The verifier takes `from` for a pointer to as many bytes behind those.
+    unsafe fn load<const AT: usize>(from: *const u8) -> Self;
 }
 
 macro_rules! plain {
@@ -65,11 +84,13 @@ macro_rules! plain {
         $(
             impl Plain for $ty {
                 #[inline(always)]
-                unsafe fn load(from: *const u8) -> Self {
+                unsafe fn load<const AT: usize>(from: *const u8) -> Self {
                     let value: u64;
                     // SAFETY: it reads as many bytes as the caller says that there are, at any alignment; the verifier
                     // checks it, and a fault gives zero.
-                    unsafe { asm!($load, out(reg) value, in(reg) from, options(nostack, readonly)) }
+                    unsafe {
+                        asm!($load, out(reg) value, in(reg) from, const AT, options(nostack, readonly));
+                    }
                     value as Self
                 }
             }
@@ -77,28 +98,11 @@ macro_rules! plain {
     };
 }
 plain! {
-    u8: "{} = *(u8 *)({} + 0)",
-    u16: "{} = *(u16 *)({} + 0)",
-    u32: "{} = *(u32 *)({} + 0)",
-    u64: "{} = *(u64 *)({} + 0)"
-}
-
-impl<T: Plain, const N: usize> Plain for [T; N] {
-    #[inline(always)]
-    unsafe fn load(from: *const u8) -> Self {
-        let mut value = MaybeUninit::<Self>::uninit();
-        let mut at = 0;
-        while at < N {
-            // SAFETY: inside what the caller says is there, and inside the array.
-            unsafe {
-                let item = T::load(from.add(at * size_of::<T>()));
-                value.as_mut_ptr().cast::<T>().add(at).write(item);
-            }
-            at += 1;
-        }
-        // SAFETY: every item was written.
-        unsafe { value.assume_init() }
-    }
+    u8: "{} = *(u8 *)({} + {})",
+    u16: "{} = *(u16 *)({} + {})",
+    u32: "{} = *(u32 *)({} + {})",
+    u64: "{} = *(u64 *)({} + {})",
+    *const u8: "{} = *(u64 *)({} + {})"
 }
 
 /// Reads a `T` at any address of the kernel's, which no type is known of: by a direct load where the kernel lets programs
@@ -106,21 +110,30 @@ impl<T: Plain, const N: usize> Plain for [T; N] {
 #[inline(always)]
 pub(crate) fn read<T: Plain>(address: u64) -> Option<T> {
     const { assert!(size_of::<T>() <= WINDOW as usize) }
+    let mut copy = MaybeUninit::<T>::uninit();
+    let bytes = seen(address, &mut copy)?;
+    // SAFETY: there are as many.
+    Some(unsafe { T::load::<0>(bytes) })
+}
+
+/// As many bytes as can be looked at in one.
+pub(crate) type Sight = MaybeUninit<[u64; WINDOW as usize / 8]>;
+
+/// A pointer to the bytes at any address of the kernel's, which no type is known of, and as many as `copy` has room for: to
+/// themselves where the kernel lets programs say what is at an address, and then loads give zeros where there is nothing; else to a
+/// copy, by the helper. `None` where the helper cannot read.
+#[inline(always)]
+pub(crate) fn seen<T>(address: u64, copy: &mut MaybeUninit<T>) -> Option<*const u8> {
+    const { assert!(size_of::<T>() <= WINDOW as usize) }
     if let Some(bytes) = window(address) {
-        // SAFETY: the window is larger.
-        return Some(unsafe { T::load(bytes) });
+        return Some(bytes);
     }
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the destination is as long as said, on our stack; the helper fills it or says that it did not, and
-    // checks the source. Any bytes make a `T`.
-    unsafe {
-        let size = size_of::<T>() as u32;
-        match generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size, address as *const _)
-        {
-            0 => Some(value.assume_init()),
-            _ => None,
-        }
-    }
+    let to = copy.as_mut_ptr();
+    // SAFETY: the destination is as long as said, on our stack; the helper checks the source.
+    let error = unsafe {
+        generated::bpf_probe_read_kernel(to.cast(), size_of::<T>() as u32, address as *const _)
+    };
+    (error == 0).then_some(to.cast_const().cast())
 }
 
 /// A pointer to [`WINDOW`] bytes at `address`, for direct loads, where the kernel gives such.

@@ -3,7 +3,7 @@
 use crate::program::{
     config,
     memory::{Memory, read},
-    skb::load,
+    skb::{far, load},
 };
 use core::ptr;
 use skbdrop_ebpf::{ABSENT, MAX_BITS, Metadata, known};
@@ -79,7 +79,7 @@ pub(crate) unsafe fn fill<M: Memory>(
         if !rx_sk.is_null() {
             sk_net_cookie = cookie::<M>(rx_sk, config!(sk_net));
         } else {
-            let sk: *const u8 = load!(M, skb, skb_sk, ptr::null());
+            let sk: *const u8 = far!(M, skb, skb_sk, ptr::null());
             if !sk.is_null() {
                 sk_net_cookie = cookie::<M>(sk, config!(sk_net));
             }
@@ -127,9 +127,9 @@ fn bits<M: Memory>(base: *const u8, at: u32, width: u32) -> u8 {
 /// The cookie of the namespace whose `struct net *` is at `offset` of `base`; 0 if none.
 #[inline(always)]
 fn cookie<M: Memory>(base: *const u8, offset: u32) -> u64 {
-    let net = M::load::<*const u8>(base, offset);
+    let net = M::far::<*const u8>(base, offset);
     if net.is_null() {
         return 0;
     }
-    load!(M, net, net_cookie, 0u64)
+    far!(M, net, net_cookie, 0u64)
 }

@@ -7,6 +7,7 @@ mod interface;
 mod memory;
 mod metadata;
 mod packet;
+mod plain;
 mod qdisc;
 mod record;
 mod skb;

@@ -32,13 +32,13 @@ pub(crate) fn note<M: Memory>(ctx: *const u8) -> i32 {
     if qdisc.is_null() {
         return 0;
     }
-    let ops: *const u8 = M::load(qdisc, config!(qdisc_ops));
+    let ops: *const u8 = M::far(qdisc, config!(qdisc_ops));
     if ops.is_null() {
         return 0;
     }
     let kind: [u64; 2] = [
-        M::load(ops, config!(qdisc_ops_id)),
-        M::load(ops, config!(qdisc_ops_id) + 8),
+        M::far(ops, config!(qdisc_ops_id)),
+        M::far(ops, config!(qdisc_ops_id) + 8),
     ];
     // SAFETY: the field is as long as the array, and at a multiple of eight.
     unsafe { (&raw mut (*note).qdisc.kind).cast::<[u64; 2]>().write(kind) };

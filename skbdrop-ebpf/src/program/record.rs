@@ -4,7 +4,7 @@ use crate::program::{
     CPUS, config, filter,
     memory::{self, Memory, add, argument},
     metadata, qdisc,
-    skb::{self, load},
+    skb::{self, far, load},
     socket, stack, wake,
 };
 use aya_ebpf::{
@@ -104,14 +104,14 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
     set!(sk_netns, sk_netns);
 
     // Without a device nobody reads what is there of one: the flags say so.
-    let dev: *const u8 = load!(M, skb, skb_dev, ptr::null());
+    let dev: *const u8 = far!(M, skb, skb_dev, ptr::null());
     if !dev.is_null() {
         if config!(dev_ifindex) != ABSENT && config!(dev_name) != ABSENT {
             known |= flags::DEV;
-            set!(dev_ifindex, M::load::<u32>(dev, config!(dev_ifindex)));
+            set!(dev_ifindex, M::far::<u32>(dev, config!(dev_ifindex)));
             let name = [
-                M::load::<u64>(dev, config!(dev_name)),
-                M::load::<u64>(dev, config!(dev_name) + 8),
+                M::far::<u64>(dev, config!(dev_name)),
+                M::far::<u64>(dev, config!(dev_name) + 8),
             ];
             // SAFETY: the field is as long as the array and aligned as it is.
             unsafe { (&raw mut (*out).dev_name).cast::<[u64; 2]>().write(name) };
@@ -166,7 +166,7 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         let tail = M::load::<u32>(skb, config!(skb_tail));
         data_offset = data.wrapping_sub(head) as u32;
         // From there to the end of the linear part.
-        first = skb::outermost(mac, network, data_offset, tail);
+        first = skb::outermost(mac, network, tail, || data_offset);
         if snap_len != 0 {
             memory::obey_lockdown(ctx);
         }

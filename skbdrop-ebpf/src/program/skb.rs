@@ -4,7 +4,7 @@ use crate::program::{
     config,
     memory::{Memory, argument},
 };
-use core::ptr;
+use core::{arch::asm, ptr};
 use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET};
 
 /// `$structure.$field` where the kernel has it, else `$otherwise`.
@@ -17,6 +17,17 @@ macro_rules! load {
     };
 }
 pub(crate) use load;
+
+/// The same of what a pointer leads to, and of pointers.
+macro_rules! far {
+    ($memory:ident, $base:expr, $offset:ident, $otherwise:expr) => {
+        match $crate::program::config!($offset) {
+            skbdrop_ebpf::ABSENT => $otherwise,
+            offset => $memory::far($base, offset),
+        }
+    };
+}
+pub(crate) use far;
 
 /// The tracepoint's first argument.
 #[inline(always)]
@@ -52,7 +63,7 @@ pub(crate) fn sk_netns<M: Memory>(skb: *const u8, rx_sk: *const u8) -> u32 {
     if !rx_sk.is_null() {
         return netns::<M>(rx_sk, config!(sk_net));
     }
-    let sk: *const u8 = load!(M, skb, skb_sk, ptr::null());
+    let sk: *const u8 = far!(M, skb, skb_sk, ptr::null());
     if sk.is_null() {
         return 0;
     }
@@ -65,11 +76,11 @@ pub(crate) fn netns<M: Memory>(base: *const u8, offset: u32) -> u32 {
     if config!(net_inum) == ABSENT {
         return 0;
     }
-    let net = M::load::<*const u8>(base, offset);
+    let net = M::far::<*const u8>(base, offset);
     if net.is_null() {
         return 0;
     }
-    M::load::<u32>(net, config!(net_inum))
+    M::far::<u32>(net, config!(net_inum))
 }
 
 /// Whether the kernel has all that says where a packet's bytes are.
@@ -78,17 +89,31 @@ pub(crate) fn has_packet() -> bool {
     config!(has_packet) != ABSENT
 }
 
-/// Where the outermost header is that is there, as an offset from `head` like the rest.
+/// Where the outermost header is that is there, as an offset from `head` like the rest. Without one `data` says where the packet
+/// begins.
 #[inline(always)]
-pub(crate) fn outermost(mac: u16, network: u16, data: u32, tail: u32) -> u32 {
-    let has_network = network != 0 && u32::from(network) < tail;
-    let has_mac = mac != HEADER_NOT_SET && u32::from(mac) < tail;
-    // On its way into a tunnel a packet has the inner frame's link header still, behind the outer network header.
-    if has_mac && !(has_network && network < mac) {
-        u32::from(mac)
-    } else if has_network {
-        u32::from(network)
-    } else {
-        data
+pub(crate) fn outermost(mac: u16, network: u16, tail: u32, data: impl FnOnce() -> u32) -> u32 {
+    let (mac_at, network_at) = (u32::from(mac), u32::from(network));
+    if mac != HEADER_NOT_SET && mac_at < tail {
+        apart();
+        // On its way into a tunnel a packet has the inner frame's link header still, behind the outer network header.
+        return if network >= mac || network == 0 {
+            mac_at
+        } else {
+            network_at
+        };
     }
+    if network != 0 && network_at < tail {
+        network_at
+    } else {
+        data()
+    }
+}
+
+/// Keeps what was asked apart from what is asked next. The compiler would ask both, write down the answers and put them together,
+/// which costs more than a jump.
+#[inline(always)]
+pub(crate) fn apart() {
+    // SAFETY: it is empty. Without `pure` the compiler leaves it where it stands.
+    unsafe { asm!("", options(nomem, nostack)) }
 }

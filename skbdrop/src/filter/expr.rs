@@ -43,6 +43,11 @@ impl<T> Expr<T> {
         }
     }
 
+    /// Whether it is this whatever the event.
+    pub(crate) fn is(&self, always: bool) -> bool {
+        matches!(self, Self::Always(it) if *it == always)
+    }
+
     /// What it comes to. A test's error is the whole's.
     pub(crate) fn evaluate<E>(&self, test: &impl Fn(&T) -> Result<bool, E>) -> Result<bool, E> {
         match self {

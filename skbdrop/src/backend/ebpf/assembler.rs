@@ -2,10 +2,13 @@
 
 use crate::{Error, ErrorKind, Result};
 use aya_obj::generated::{
-    BPF_ALU, BPF_ALU64, BPF_CALL, BPF_DW, BPF_END, BPF_IMM, BPF_JA, BPF_JMP, BPF_JMP32, BPF_K,
-    BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_PSEUDO_KFUNC_CALL, BPF_STX, BPF_TO_BE, BPF_X, bpf_insn,
+    BPF_ALU, BPF_ALU64, BPF_CALL, BPF_DW, BPF_END, BPF_IMM, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT,
+    BPF_JLE, BPF_JLT, BPF_JMP, BPF_JMP32, BPF_JNE, BPF_K, BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV,
+    BPF_PSEUDO_KFUNC_CALL, BPF_STX, BPF_TO_BE, BPF_X, bpf_insn,
 };
 
+/// The bits of a jump's code that say what is compared how.
+const COMPARISON: u32 = 0xf0;
 /// How far a jump can go.
 const MAX_JUMP: usize = i16::MAX as usize;
 /// No more is written than this: it is too large even though [`Assembler::finish`] leaves some out, which is less than half.
@@ -151,6 +154,7 @@ impl Assembler {
             }
             items.push(*item);
         }
+        let items = without_detours(items);
         let mut places = vec![0; self.labels];
         let mut at = 0;
         for item in &items {
@@ -223,6 +227,35 @@ impl Assembler {
     }
 }
 
+/// The same with a jump on the opposite in place of one over another jump: what is not jumped costs less.
+fn without_detours(items: Vec<Item>) -> Vec<Item> {
+    let mut straight: Vec<Item> = Vec::with_capacity(items.len());
+    for item in items {
+        if let Item::Label(here) = item
+            && let [.., Item::Jump(over, to), Item::Jump(other, far)] = straight[..]
+            && to == here
+            && u32::from(other.code) == BPF_JMP | BPF_JA
+            && let Some(code) = opposite(over.code)
+        {
+            straight.truncate(straight.len() - 2);
+            straight.push(Item::Jump(bpf_insn { code, ..over }, far));
+        }
+        straight.push(item);
+    }
+    straight
+}
+
+/// The comparison that holds where this one does not, if there is such.
+fn opposite(code: u8) -> Option<u8> {
+    const PAIRS: [(u32, u32); 3] = [(BPF_JEQ, BPF_JNE), (BPF_JGE, BPF_JLT), (BPF_JGT, BPF_JLE)];
+    let comparison = u32::from(code) & COMPARISON;
+    let (one, other) = PAIRS
+        .into_iter()
+        .find(|(one, other)| [*one, *other].contains(&comparison))?;
+    let opposite = if comparison == one { other } else { one };
+    Some((u32::from(code) - comparison + opposite) as u8)
+}
+
 /// A jump from one place to another.
 ///
 /// # Errors
@@ -288,6 +321,24 @@ mod tests {
         let codes: Vec<(u8, i16)> = code.iter().map(|it| (it.code, it.off)).collect();
         // The conditional jump passes over the constant, which takes two.
         assert_eq!(codes, [(0x16, 2), (0x18, 0), (0, 0)]);
+    }
+
+    #[test]
+    fn a_jump_over_a_jump_is_one_on_the_opposite() {
+        for (code, opposite) in [(0x10, 0x56), (0x50, 0x16), (0x20, 0xb6), (0xa0, 0x36)] {
+            let mut it = Assembler::default();
+            let (yes, no) = (it.label(), it.label());
+            it.jump32(code, Reg(1), Operand::Imm(7), yes);
+            it.jump(no);
+            it.place(yes);
+            it.set(Reg(0), Operand::Imm(1));
+            it.place(no);
+            let it = it.finish().expect("short jumps");
+            let codes: Vec<(u8, i16)> = it.iter().map(|it| (it.code, it.off)).collect();
+            assert_eq!(codes, [(opposite, 1), (0xb7, 0)]);
+        }
+        // Of a question for any of some bits there is no opposite.
+        assert_eq!(opposite(0x46), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     filter::{End, Expr, Field, Plan, Test},
 };
 use aya_obj::generated::{
-    BPF_AND, BPF_DW, BPF_JEQ, BPF_JGE, BPF_JLE, BPF_JLT, BPF_JNE, BPF_JSET, BPF_OR, BPF_W, bpf_insn,
+    BPF_AND, BPF_DW, BPF_JEQ, BPF_JGE, BPF_JLE, BPF_JLT, BPF_JNE, BPF_OR, BPF_W, bpf_insn,
 };
 use skbdrop_ebpf::{
     NAME_LEN,
@@ -36,11 +36,16 @@ macro_rules! at {
 }
 pub(super) use at;
 
+/// More instructions than these before the rest of the view is filled may cost more than that.
+const AT_HAND_LEN: usize = 128;
+
 /// The code that decides, and what it asks for.
 #[derive(Debug)]
 pub(super) struct Compiled {
     /// With the verdict in `r0` they go on to what comes behind the last one.
     pub(super) instructions: Vec<bpf_insn>,
+    /// The same by what is [at hand](needs::AT_HAND): no where the rest cannot make it a yes. `None` if that says nothing.
+    pub(super) at_hand: Option<Vec<bpf_insn>>,
     /// Bits of [`needs`].
     pub(super) needs: u32,
 }
@@ -53,32 +58,81 @@ pub(super) struct Compiled {
 pub(super) fn compile(plan: &Plan) -> Result<Compiled> {
     let mut asked = needs::FILTER;
     plan.0.for_each(&mut |test| asked |= needs_of(test));
+    let mut at_hand = None;
+    if asked & !needs::AT_HAND != 0 {
+        let first = by_what_is_at_hand(&plan.0, true);
+        if !first.is(true) {
+            at_hand = Some(instructions(&first)?).filter(|code| code.len() <= AT_HAND_LEN);
+        }
+    }
+    Ok(Compiled {
+        instructions: instructions(&plan.0)?,
+        at_hand,
+        needs: asked,
+    })
+}
+
+fn instructions(expr: &Expr<Test>) -> Result<Vec<bpf_insn>> {
     let mut code = Assembler::default();
     let (yes, no, end) = (code.label(), code.label(), code.label());
     code.set(VIEW, Operand::Reg(ARGUMENT));
-    emit(&mut code, &plan.0, yes, no, &mut emit_test)?;
+    emit(&mut code, expr, yes, no, &mut emit_test)?;
     code.place(yes);
     code.set(Reg(0), Operand::Imm(1));
     code.jump(end);
     code.place(no);
     code.set(Reg(0), Operand::Imm(0));
     code.place(end);
-    Ok(Compiled {
-        instructions: code.finish()?,
-        needs: asked,
-    })
+    code.finish()
+}
+
+/// The expression with `otherwise` for what a test says that looks at more. It is [`Expr::Always`] if nothing else is left.
+fn by_what_is_at_hand(expr: &Expr<Test>, otherwise: bool) -> Expr<Test> {
+    let each = |parts: &[Expr<Test>]| -> Vec<_> {
+        let parts = parts.iter();
+        parts.map(|it| by_what_is_at_hand(it, otherwise)).collect()
+    };
+    match expr {
+        Expr::Always(yes) => Expr::Always(*yes),
+        Expr::Test(test) if needs_of(test) & !needs::AT_HAND == 0 => Expr::Test(test.clone()),
+        Expr::Test(_) => Expr::Always(otherwise),
+        Expr::Not(inner) => by_what_is_at_hand(inner, !otherwise).negated(),
+        Expr::All(all) => what_is_left(each(all), false, Expr::All),
+        Expr::Any(any) => what_is_left(each(any), true, Expr::Any),
+    }
+}
+
+/// Parts joined by and or by or, of which one that is always `decides` decides.
+fn what_is_left(
+    mut parts: Vec<Expr<Test>>,
+    decides: bool,
+    join: impl FnOnce(Vec<Expr<Test>>) -> Expr<Test>,
+) -> Expr<Test> {
+    if parts.iter().any(|part| part.is(decides)) {
+        return Expr::Always(decides);
+    }
+    parts.retain(|part| !part.is(!decides));
+    match parts.is_empty() {
+        true => Expr::Always(!decides),
+        false => join(parts),
+    }
 }
 
 fn needs_of(test: &Test) -> u32 {
     match test {
         Test::Reason(_) | Test::Symbol(_) => 0,
-        Test::Interface { .. } | Test::Number(Field::Ifindex | Field::Netns, _) => needs::INTERFACE,
-        Test::Number(Field::Length | Field::Protocol, _) => needs::PACKET,
-        Test::Number(Field::Transport | Field::Port(_), _) | Test::Address(..) => {
-            needs::PACKET | needs::HEADERS
-        }
         Test::Mark { .. } => needs::MARK,
-        Test::Pcap(_) => needs::PACKET | needs::HEAD,
+        Test::Interface { .. } => needs::INTERFACE,
+        Test::Number(field, _) => match field {
+            Field::Protocol => needs::PROTOCOL,
+            Field::Ifindex | Field::Netns => needs::INTERFACE,
+            Field::Length => needs::LENGTH,
+            Field::Transport => needs::TRANSPORT,
+            Field::Port(_) => needs::PORTS,
+        },
+        Test::Address(..) => needs::ADDRESSES,
+        Test::Pcap(program) if program.asks_length() => needs::PACKET | needs::LENGTH,
+        Test::Pcap(_) => needs::PACKET,
     }
 }
 
@@ -183,11 +237,10 @@ pub(super) fn look(code: &mut Assembler, size: u32, offset: i16) {
 
 /// Goes to `otherwise` unless all of this is known.
 fn known_or(code: &mut Assembler, bit: u32, otherwise: Label) {
-    let known = code.label();
-    look(code, BPF_W, at!(known));
-    code.jump32(BPF_JSET, VALUE, Operand::Imm(bit as i32), known);
-    code.jump(otherwise);
-    code.place(known);
+    code.load(BPF_W, VALUE, VIEW, at!(known));
+    // Which makes the verifier forget as well.
+    code.op32(BPF_AND, VALUE, Operand::Imm(bit as i32));
+    code.jump32(BPF_JEQ, VALUE, Operand::Imm(0), otherwise);
 }
 
 /// Goes to `yes` if the value is in one of the ranges, which are sorted.
@@ -335,3 +388,56 @@ const _: () = {
     // Offsets fit an instruction.
     assert!(offset_of!(View, head) < i16::MAX as usize);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(field: Field, wanted: u32) -> Expr<Test> {
+        Expr::Test(Test::Number(field, vec![(wanted, wanted)]))
+    }
+
+    fn text(code: &[bpf_insn]) -> String {
+        format!("{code:?}")
+    }
+
+    /// What is at hand alone is asked first, and only where it can say no.
+    #[test]
+    fn what_is_at_hand_decides_first() {
+        let ip = || number(Field::Protocol, 0x0800);
+        let arp = || number(Field::Protocol, 0x0806);
+        let port = || number(Field::Port(End::Src), 53);
+        let length = || number(Field::Length, 60);
+        let at_hand = |expr: Expr<Test>| {
+            let compiled = compile(&Plan(expr)).expect("small");
+            (compiled.at_hand.as_deref().map(text), compiled.needs)
+        };
+        let like = |expr: Expr<Test>| Some(text(&instructions(&expr).expect("small")));
+        let code = |expr: Expr<Test>| at_hand(expr).0;
+        // All that there is, or nothing of it: one verdict is enough.
+        assert_eq!(at_hand(ip()), (None, needs::FILTER | needs::PROTOCOL));
+        assert_eq!(at_hand(port()), (None, needs::FILTER | needs::PORTS));
+        assert_eq!(code(ip().and(port())), like(Expr::All(vec![ip()])));
+        assert_eq!(code(port().and(ip())), like(Expr::All(vec![ip()])));
+        assert_eq!(code(ip().or(port())), None);
+        let either = ip().or(arp());
+        assert_eq!(
+            code(length().and(either.clone()).and(port().negated())),
+            like(Expr::All(vec![either.clone()]))
+        );
+        // No port and neither protocol.
+        let neither = port().or(either.clone()).negated();
+        assert_eq!(code(neither), like(either.negated()));
+        let one_of_two = ip().and(port()).or(arp().and(length()));
+        assert_eq!(
+            code(one_of_two),
+            like(Expr::Any(vec![
+                Expr::All(vec![ip()]),
+                Expr::All(vec![arp()])
+            ]))
+        );
+        // What is long may cost more than it spares.
+        let many = (0..200).fold(arp(), |any, n| any.or(number(Field::Protocol, n)));
+        assert_eq!(code(many.and(port())), None);
+    }
+}

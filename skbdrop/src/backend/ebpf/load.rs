@@ -17,7 +17,10 @@ use crate::{
 use aya::maps::{Map, MapData, RingBuf};
 use aya_obj::{Object, generated::bpf_insn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use skbdrop_ebpf::Config;
+use skbdrop_ebpf::{
+    Config,
+    view::{AT_HAND, FILTER},
+};
 use std::{
     collections::{HashMap, HashSet},
     ffi::{CStr, CString},
@@ -278,16 +281,18 @@ fn relocate(object: &mut Object, maps: &HashMap<String, MapData>) -> Result<()> 
 
 /// Puts the filter into a program. To be called after relocation, which tells the programs of a section apart by where they end.
 fn put_filter(object: &mut Object, name: &str, filter: Option<&Compiled>) -> Result<()> {
-    let filter = filter.map(|filter| filter.instructions.as_slice());
     let key = object
         .programs
         .get(name)
         .map(|program| program.function_key());
-    match key.and_then(|key| object.functions.get_mut(&key)) {
-        Some(function) => splice(&mut function.instructions, filter),
+    let Some(function) = key.and_then(|key| object.functions.get_mut(&key)) else {
         // What is not there is told when it is to be attached.
-        None => Ok(()),
-    }
+        return Ok(());
+    };
+    let at_hand = filter.and_then(|filter| filter.at_hand.as_deref());
+    splice(&mut function.instructions, AT_HAND, at_hand)?;
+    let whole = filter.map(|filter| filter.instructions.as_slice());
+    splice(&mut function.instructions, FILTER, whole)
 }
 
 /// Loads the program on `qdisc:qdisc_drop` and attaches it: of the kind that the kernel took for the other.

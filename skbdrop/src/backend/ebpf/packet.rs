@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     Error, Result,
-    filter::pcap::{Compare, Op, Program, Relation, Value},
+    filter::{
+        Expr,
+        pcap::{Compare, Op, Program, Relation, Value},
+    },
 };
 use aya_obj::generated::{
     BPF_ADD, BPF_AND, BPF_B, BPF_DIV, BPF_DW, BPF_H, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLT, BPF_JNE,
@@ -15,7 +18,7 @@ use aya_obj::generated::{
 };
 use skbdrop_ebpf::{
     ABSENT, Config,
-    view::{HEAD_LEN, SCRATCH, layer},
+    view::{SCRATCH, layer},
 };
 use std::mem::offset_of;
 
@@ -29,8 +32,20 @@ const WAIT_AT: i16 = READ_AT + 8;
 /// Left-hand values that wait at a time: the stack is small.
 const MAX_WAITING: i16 = SCRATCH as i16 - 1;
 
+/// Bytes that the view's window shows, or the view has.
+const FIRST: u32 = skbdrop_ebpf::WINDOW;
+
 /// The placeholder for where the window is.
 const WINDOW: u32 = Config::placeholder(offset_of!(Config, window) / size_of::<u32>());
+
+/// What the code of an expression is written with.
+#[derive(Clone, Copy)]
+struct Given {
+    /// Where a packet goes that ends too early: it is not accepted, whatever the expression makes of the rest.
+    rejected: Label,
+    /// Words of the packet's first bytes that the view has, a bit for each.
+    copied: u32,
+}
 
 /// Code that goes to `yes` if the expression accepts the packet, else to `no`.
 pub(super) fn emit_program(
@@ -46,13 +61,19 @@ pub(super) fn emit_program(
         let other = code.label();
         look(code, BPF_W, at!(layer));
         code.jump32(BPF_JNE, RETURNED, Operand::Imm(kind as i32), other);
-        // A packet that ends too early is not accepted, whatever the expression makes of the rest.
+        let given = Given {
+            rejected: no,
+            copied: looked_at_again(expr),
+        };
+        copy(code, given.copied);
         emit(
             code,
             expr,
             yes,
             no,
-            &mut |code, compare: &Compare, yes, other| emit_compare(code, compare, yes, other, no),
+            &mut |code, compare: &Compare, yes, other| {
+                emit_compare(code, compare, yes, other, given)
+            },
         )?;
         code.place(other);
     }
@@ -60,12 +81,57 @@ pub(super) fn emit_program(
     Ok(())
 }
 
+/// Words of the packet's first bytes that are looked at more than once.
+fn looked_at_again(expr: &Expr<Compare>) -> u32 {
+    let (mut once, mut again) = (0, 0);
+    expr.for_each(&mut |compare| {
+        compare.for_each(&mut |value| {
+            if let Value::Load {
+                base: None,
+                at,
+                size,
+            } = value
+            {
+                let words = words(*at, *size);
+                again |= once & words;
+                once |= words;
+            }
+        });
+    });
+    again
+}
+
+/// The words that these bytes are in, a bit for each; none if they are not among the first.
+fn words(at: u32, size: u8) -> u32 {
+    let end = at.saturating_add(size.into());
+    if end > FIRST {
+        return 0;
+    }
+    (at / 8..end.div_ceil(8)).fold(0, |words, word| words | 1 << word)
+}
+
+/// Copies words to the view, once for all loads. Without a window they are there.
+fn copy(code: &mut Assembler, words: u32) {
+    if words == 0 {
+        return;
+    }
+    let window = Reg(1);
+    let done = code.label();
+    unless_window(code, window, done);
+    code.load(BPF_DW, window, VIEW, at!(window));
+    for word in (0..FIRST as i16 / 8).filter(|word| words & 1 << word != 0) {
+        code.load(BPF_DW, RETURNED, window, 8 * word);
+        code.store(VIEW, at!(head) + 8 * word, RETURNED);
+    }
+    code.place(done);
+}
+
 fn emit_compare(
     code: &mut Assembler,
     compare: &Compare,
     yes: Label,
     no: Label,
-    rejected: Label,
+    given: Given,
 ) -> Result<()> {
     let comparison = match compare.relation {
         Relation::Equal => BPF_JEQ,
@@ -73,7 +139,7 @@ fn emit_compare(
         Relation::AtLeast => BPF_JGE,
         Relation::AnyBit => BPF_JSET,
     };
-    let right = pair(code, &compare.left, &compare.right, 0, rejected)?;
+    let right = pair(code, &compare.left, &compare.right, 0, given)?;
     code.jump32(comparison, RESULT, right, yes);
     code.jump(no);
     Ok(())
@@ -85,9 +151,9 @@ fn pair(
     left: &Value,
     right: &Value,
     waiting: i16,
-    rejected: Label,
+    given: Given,
 ) -> Result<Operand> {
-    value(code, left, waiting, rejected)?;
+    value(code, left, waiting, given)?;
     if let Value::Const(right) = right {
         return Ok(Operand::Imm(*right as i32));
     }
@@ -98,7 +164,7 @@ fn pair(
     }
     let place = WAIT_AT + 8 * waiting;
     code.store(VIEW, place, RESULT);
-    value(code, right, waiting + 1, rejected)?;
+    value(code, right, waiting + 1, given)?;
     let other = Reg(2);
     code.set(other, Operand::Reg(RESULT));
     code.load(BPF_DW, RESULT, VIEW, place);
@@ -106,7 +172,7 @@ fn pair(
 }
 
 /// Computes a value into [`RESULT`], with zeros in its upper half.
-fn value(code: &mut Assembler, wanted: &Value, waiting: i16, rejected: Label) -> Result<()> {
+fn value(code: &mut Assembler, wanted: &Value, waiting: i16, given: Given) -> Result<()> {
     match wanted {
         Value::Const(number) => code.op32(BPF_MOV, RESULT, Operand::Imm(*number as i32)),
         Value::Length => code.load(BPF_W, RESULT, VIEW, at!(length)),
@@ -115,18 +181,18 @@ fn value(code: &mut Assembler, wanted: &Value, waiting: i16, rejected: Label) ->
             base: None,
             at,
             size,
-        } => load_at(code, *at, *size, rejected),
+        } => load_at(code, *at, *size, given),
         Value::Load {
             base: Some(base),
             at,
             size,
         } => {
-            value(code, base, waiting, rejected)?;
-            load_behind(code, *at, *size, rejected);
+            value(code, base, waiting, given)?;
+            load_behind(code, *at, *size, given.rejected);
         }
         Value::Op(op, left, right) => {
-            let right = pair(code, left, right, waiting, rejected)?;
-            operate(code, *op, right, rejected);
+            let right = pair(code, left, right, waiting, given)?;
+            operate(code, *op, right, given.rejected);
         }
     }
     Ok(())
@@ -174,7 +240,8 @@ fn shift(code: &mut Assembler, op: u32, by: Operand) {
 }
 
 /// Loads from a place that is known now.
-fn load_at(code: &mut Assembler, at: u32, size: u8, rejected: Label) {
+fn load_at(code: &mut Assembler, at: u32, size: u8, given: Given) {
+    let rejected = given.rejected;
     let Some(end) = at
         .checked_add(size.into())
         .filter(|&end| i32::try_from(end).is_ok())
@@ -183,17 +250,40 @@ fn load_at(code: &mut Assembler, at: u32, size: u8, rejected: Label) {
     };
     look(code, BPF_W, at!(caplen));
     code.jump32(BPF_JLT, RETURNED, Operand::Imm(end as i32), rejected);
-    if end as usize <= HEAD_LEN {
-        return load_head(code, at as i16, size);
+    if end <= FIRST {
+        return match words(at, size) & !given.copied {
+            0 => load_copied(code, at as i16, size),
+            _ => load_first(code, at as i16, size),
+        };
     }
     code.load(BPF_DW, Reg(3), VIEW, at!(packet));
     code.op64(BPF_ADD, Reg(3), Operand::Imm(at as i32));
     read(code, size, rejected);
 }
 
-/// Loads from the bytes that the view has. The verifier takes loads from the stack at multiples of their size alone, and an IP header
-/// behind an Ethernet header is at none.
-fn load_head(code: &mut Assembler, at: i16, size: u8) {
+/// Loads from the first bytes: by the view's window where there is one, else from the view.
+fn load_first(code: &mut Assembler, at: i16, size: u8) {
+    let window = Reg(1);
+    let (copied, done) = (code.label(), code.label());
+    unless_window(code, window, copied);
+    code.load(BPF_DW, window, VIEW, at!(window));
+    code.load(width(size), RESULT, window, at);
+    to_host(code, size, RESULT);
+    code.jump(done);
+    code.place(copied);
+    load_copied(code, at, size);
+    code.place(done);
+}
+
+/// Goes to `otherwise` where there is no window, else puts into the register where it is.
+fn unless_window(code: &mut Assembler, at: Reg, otherwise: Label) {
+    code.op32(BPF_MOV, at, Operand::Imm(WINDOW as i32));
+    code.jump32(BPF_JEQ, at, Operand::Imm(ABSENT as i32), otherwise);
+}
+
+/// Loads from the view. The verifier takes loads from the stack at multiples of their size alone, and an IP header behind an Ethernet
+/// header is at none.
+fn load_copied(code: &mut Assembler, at: i16, size: u8) {
     let place = at!(head) + at;
     let part = match place % 4 {
         0 => size,
@@ -230,8 +320,7 @@ fn load_behind(code: &mut Assembler, at: u32, size: u8, rejected: Label) {
 fn read(code: &mut Assembler, size: u8, rejected: Label) {
     let (address, window) = (Reg(1), Reg(2));
     let (helper, done) = (code.label(), code.label());
-    code.op32(BPF_MOV, window, Operand::Imm(WINDOW as i32));
-    code.jump32(BPF_JEQ, window, Operand::Imm(ABSENT as i32), helper);
+    unless_window(code, window, helper);
     code.set(address, Operand::Reg(Reg(3)));
     code.op64(BPF_SUB, address, Operand::Reg(window));
     code.load_u64(RETURNED, Config::CAST);

@@ -3,7 +3,6 @@
 use super::assembler::jump;
 use crate::{Error, Result};
 use aya_obj::generated::{BPF_ALU, BPF_DW, BPF_IMM, BPF_K, BPF_LD, BPF_MOV, bpf_insn};
-use skbdrop_ebpf::view::FILTER;
 
 /// Loads 64 bits, a number or an address. It is two instructions with half of them each.
 const LOAD_64: u8 = (BPF_LD | BPF_IMM | BPF_DW) as u8;
@@ -26,14 +25,18 @@ pub(super) fn loaded_number(instructions: &[bpf_insn]) -> Option<u64> {
     }
 }
 
-/// Where the program needs the filter's verdict it jumps to the filter's instructions, behind its own, and these jump
-/// back. Without a filter the verdict is yes.
+/// Where the program needs a verdict of the filter's, which is by its `placeholder`, it jumps to the filter's instructions, behind
+/// its own, and these jump back. Without instructions the verdict is yes.
 ///
 /// # Errors
 ///
-/// The program asks for no verdict, or it is farther from the filter's instructions than a jump can say.
-pub(super) fn splice(program: &mut Vec<bpf_insn>, filter: Option<&[bpf_insn]>) -> Result<()> {
-    let is_asked = |at: &usize| loaded_number(&program[*at..]) == Some(FILTER);
+/// The program asks for no such verdict, or it is farther from the filter's instructions than a jump can say.
+pub(super) fn splice(
+    program: &mut Vec<bpf_insn>,
+    placeholder: u64,
+    filter: Option<&[bpf_insn]>,
+) -> Result<()> {
+    let is_asked = |at: &usize| loaded_number(&program[*at..]) == Some(placeholder);
     // The compiler may have made several of one.
     let asked: Vec<usize> = (0..program.len()).filter(is_asked).collect();
     if asked.is_empty() {
@@ -66,6 +69,7 @@ mod tests {
     };
     use aya_obj::Object;
     use aya_obj::generated::{BPF_CALL, BPF_JMP, BPF_PSEUDO_CALL};
+    use skbdrop_ebpf::view::{AT_HAND, FILTER};
 
     fn code(write: impl FnOnce(&mut Assembler)) -> Vec<bpf_insn> {
         let mut code = Assembler::default();
@@ -88,7 +92,7 @@ mod tests {
     #[test]
     fn there_and_back() {
         let mut spliced = program();
-        splice(&mut spliced, Some(&filter(3))).expect("short");
+        splice(&mut spliced, FILTER, Some(&filter(3))).expect("short");
         let jumps = spliced.iter().enumerate().filter(|(_, it)| it.code == 0x05);
         let jumps: Vec<(usize, i64)> = jumps
             .map(|(at, it)| (at, at as i64 + 1 + i64::from(it.off)))
@@ -101,7 +105,7 @@ mod tests {
     #[test]
     fn without_a_filter_it_is_yes() {
         let mut spliced = program();
-        splice(&mut spliced, None).expect("nothing to go far for");
+        splice(&mut spliced, FILTER, None).expect("nothing to go far for");
         assert_eq!(spliced.len(), program().len());
         assert_eq!(loaded_number(&spliced[2..]), Some(1));
         assert_eq!(loaded_number(&spliced), Some(7));
@@ -109,10 +113,10 @@ mod tests {
 
     #[test]
     fn what_is_too_far_or_asks_nothing_is_refused() {
-        let error = splice(&mut program(), Some(&filter(32_768))).expect_err("too far");
+        let error = splice(&mut program(), FILTER, Some(&filter(32_768))).expect_err("too far");
         assert!(error.to_string().contains("take fewer terms"), "{error}");
-        splice(&mut program(), Some(&filter(32_760))).expect("as far as can be");
-        splice(&mut filter(3), None).expect_err("asks nothing");
+        splice(&mut program(), FILTER, Some(&filter(32_760))).expect("as far as can be");
+        splice(&mut filter(3), FILTER, None).expect_err("asks nothing");
     }
 
     /// Of several functions in a program kernels before 6.5 may lose one's table of loads that may fault.
@@ -131,8 +135,10 @@ mod tests {
             assert_eq!(calls.count(), 0, "{name}");
             // Those on the tracepoint of queueing disciplines only take notes.
             let asks = ![object::QDISC_TP_BTF, object::QDISC_RAW_TP].contains(&name.as_str());
-            let spliced = splice(&mut code, Some(&filter(1)));
-            assert_eq!(spliced.is_ok(), asks, "{name}");
+            for verdict in [AT_HAND, FILTER] {
+                let spliced = splice(&mut code, verdict, Some(&filter(1)));
+                assert_eq!(spliced.is_ok(), asks, "{name}");
+            }
         }
     }
 }

@@ -9,6 +9,42 @@ pub(crate) struct Program {
     pub(crate) network: Expr<Compare>,
 }
 
+impl Program {
+    /// Whether what it comes to may be by the packet's whole length.
+    pub(crate) fn asks_length(&self) -> bool {
+        let mut asks = false;
+        for expr in [&self.ethernet, &self.network] {
+            expr.for_each(&mut |it| it.for_each(&mut |value| asks |= *value == Value::Length));
+        }
+        asks
+    }
+}
+
+impl Compare {
+    /// Calls `visit` with each value in it.
+    pub(crate) fn for_each(&self, visit: &mut impl FnMut(&Value)) {
+        self.left.for_each(visit);
+        self.right.for_each(visit);
+    }
+}
+
+impl Value {
+    /// Calls `visit` with it and each value inside.
+    fn for_each(&self, visit: &mut impl FnMut(&Self)) {
+        visit(self);
+        match self {
+            Self::Load {
+                base: Some(base), ..
+            } => base.for_each(visit),
+            Self::Op(_, left, right) => {
+                left.for_each(visit);
+                right.for_each(visit);
+            }
+            Self::Const(_) | Self::Length | Self::Protocol | Self::Load { base: None, .. } => {}
+        }
+    }
+}
+
 /// A packet as an expression sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packet<'a> {
