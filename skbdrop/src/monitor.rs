@@ -167,6 +167,23 @@ impl Monitor {
     /// [filter](Builder::filter) that is not evaluated in the kernel has left out all of the first 65,536:
     /// [`has_more`](Self::has_more) tells.
     ///
+    /// ```no_run
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    ///
+    /// let mut monitor = skbdrop::Monitor::builder().build()?;
+    /// while !monitor.has_ended() {
+    ///     let batch = monitor.next_batch(1024)?;
+    ///     for event in &batch {
+    ///         println!("{event}");
+    ///     }
+    ///     if batch.is_empty() && !monitor.has_more() {
+    ///         // Here with whatever else the loop waits for.
+    ///         poll(&mut [PollFd::new(&monitor, PollFlags::IN)], None)?;
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The backend cannot be read. Events that were taken before are handed out first, and the error by the next
