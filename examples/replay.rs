@@ -14,6 +14,7 @@ use skbdrop::{
 };
 use skbdrop_examples::{Result, number_of, output, signals};
 use std::{
+    error::Error,
     fs::File,
     io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
@@ -51,7 +52,7 @@ fn act(parser: &mut lexopt::Parser) -> Result<Option<Act>, lexopt::Error> {
                 let (path, count) = (parser.value()?.into(), parser.value()?.parse()?);
                 file = Some(Act::Record(path, count));
             }
-            Long("speed") => speed = Some(parser.value()?.parse()?),
+            Long("speed") => speed = Some(parser.value()?.parse_with(pace)?),
             Long("help") | Short('h') => return Ok(None),
             Value(path) if file.is_none() => file = Some(Act::Play(path.into(), None)),
             _ => return Err(argument.unexpected()),
@@ -65,6 +66,14 @@ fn act(parser: &mut lexopt::Parser) -> Result<Option<Act>, lexopt::Error> {
     }
 }
 
+fn pace(text: &str) -> Result<f64, Box<dyn Error + Send + Sync>> {
+    let speed: f64 = text.parse()?;
+    let sensible = speed.is_finite() && speed > 0.0;
+    sensible
+        .then_some(speed)
+        .ok_or("there is no such speed".into())
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn record(path: &Path, count: usize) -> Result {
     let mut monitor = Monitor::builder().build()?;
@@ -72,8 +81,8 @@ async fn record(path: &Path, count: usize) -> Result {
         File::create(path).map_err(|e| format!("cannot create `{}`: {e}", path.display()))?;
     let mut recorder = Recorder::new(BufWriter::new(file))?;
     let (mut recorded, mut told) = (0, 0);
-    let events = monitor.by_ref().take(count);
-    let mut events = events.take_until(pin!(signals::interrupted()));
+    let interrupted = pin!(signals::interrupted());
+    let mut events = monitor.by_ref().take(count).take_until(interrupted);
     while let Some(event) = events.next().await {
         let event = event?;
         recorded += 1;

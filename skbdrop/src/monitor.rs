@@ -190,7 +190,9 @@ impl Monitor {
     /// call.
     pub fn next_batch(&mut self, max: usize) -> Result<Vec<DropEvent>> {
         let max = max.min(MAX_BATCH);
-        if let Some(e) = self.failure.take() {
+        if self.pending.is_empty()
+            && let Some(e) = self.failure.take()
+        {
             return Err(e);
         }
         // What is read goes straight there, as events are large; and there are as many as the last time.
@@ -221,11 +223,11 @@ impl Monitor {
                 Ok(()) => break,
                 Err(e) => {
                     self.ended = true;
-                    if batch.is_empty() {
+                    if batch.is_empty() && self.pending.is_empty() {
                         return Err(e);
                     }
+                    // What was read before comes first.
                     self.failure = Some(e);
-                    break;
                 }
             }
         }
@@ -290,18 +292,22 @@ impl Monitor {
     /// Reads, where nothing is [pending](Self::take). Notes the end: of the source, and by an error.
     #[inline(always)]
     pub(crate) fn look(&mut self) -> Result<()> {
-        if let Some(e) = self.failure.take() {
-            return Err(e);
-        }
         if !self.pending.is_empty() {
             return Ok(());
+        }
+        if let Some(e) = self.failure.take() {
+            return Err(e);
         }
         if !self.source_ended
             && !self.ended
             && let Err(e) = self.refill()
         {
             self.ended = true;
-            return Err(e);
+            if self.pending.is_empty() {
+                return Err(e);
+            }
+            // What was read before comes first.
+            self.failure = Some(e);
         }
         self.ended |= self.pending.is_empty() && self.source_ended;
         Ok(())

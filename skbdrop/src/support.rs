@@ -124,7 +124,7 @@ impl fmt::Display for Report {
         }
         writeln!(f)?;
         for (name, value) in &self.facts {
-            writeln!(f, "{name:28} {value}")?;
+            writeln!(f, "{name:32} {value}")?;
         }
         Ok(())
     }
