@@ -20,7 +20,7 @@ use opentelemetry_sdk::{
     logs::{SdkLogger, SdkLoggerProvider},
     metrics::SdkMeterProvider,
 };
-use skbdrop::{By, Count, Counters, DropEvent, Endpoint, Monitor};
+use skbdrop::{By, Count, Counters, Counts, DropEvent, Endpoint, Monitor, Tally};
 use skbdrop_examples::{Result, signals};
 use std::{
     process::ExitCode,
@@ -68,25 +68,20 @@ fn send(logs_per_second: u32) -> Result {
     count(&meter)?;
     let result = watch(&meter, &logs.logger("skbdrop"), logs_per_second);
     // Sends what is waiting.
-    metrics.shutdown()?;
-    logs.shutdown()?;
-    result
+    let sent = metrics.shutdown().and(logs.shutdown());
+    result.and(sent.map_err(Into::into))
 }
 
 /// Metrics, which are read from the kernel whenever they are to be sent.
 fn count(meter: &Meter) -> Result {
     let counters = Counters::builder().by([By::Reason]).build()?;
     let counters = Arc::new(Mutex::new(counters));
-    let observe = |value: fn(&Count) -> u64| {
+    let observe = |tell: fn(&Counts, &dyn AsyncInstrument<u64>)| {
         let counters = Arc::clone(&counters);
         move |observer: &dyn AsyncInstrument<u64>| {
             let mut counters = counters.lock().unwrap_or_else(PoisonError::into_inner);
             match counters.snapshot() {
-                Ok(counts) => {
-                    for count in &counts.kinds {
-                        observer.observe(value(count), &reason(count));
-                    }
-                }
+                Ok(counts) => tell(&counts, observer),
                 Err(e) => eprintln!("otel: {e:#}"),
             }
         }
@@ -95,15 +90,38 @@ fn count(meter: &Meter) -> Result {
         .u64_observable_counter("skbdrop.drops")
         .with_description("Packets that the kernel dropped")
         .with_unit("{packet}")
-        .with_callback(observe(|count| count.tally.drops))
+        .with_callback(observe(|counts, observer| {
+            by_reason(counts, observer, |it| it.drops)
+        }))
         .build();
     meter
         .u64_observable_counter("skbdrop.dropped")
         .with_description("Their bytes, without headers that the kernel had taken off before")
         .with_unit("By")
-        .with_callback(observe(|count| count.tally.bytes))
+        .with_callback(observe(|counts, observer| {
+            by_reason(counts, observer, |it| it.bytes)
+        }))
+        .build();
+    meter
+        .u64_observable_counter("skbdrop.missed")
+        .with_description(
+            "Drops in none of the counts: the kernel did not run the program for them",
+        )
+        .with_unit("{packet}")
+        .with_callback(observe(|counts, observer| {
+            observer.observe(counts.missed, &[])
+        }))
         .build();
     Ok(())
+}
+
+fn by_reason(counts: &Counts, observer: &dyn AsyncInstrument<u64>, value: fn(&Tally) -> u64) {
+    for count in &counts.kinds {
+        observer.observe(value(&count.tally), &reason(count));
+    }
+    // Of more reasons than there is room for, which no kernel has.
+    let other = KeyValue::new("skbdrop.reason", "other");
+    observer.observe(value(&counts.overflow), &[other]);
 }
 
 fn reason(count: &Count) -> Vec<KeyValue> {

@@ -7,15 +7,18 @@
 //! 16:05:22.429544 NO_SOCKET at __udp4_lib_rcv+0x4bc, IPv4 UDP 127.0.0.1:55171 > 127.0.0.1:32968, 47 bytes, lo, …
 //! ```
 
+use futures::StreamExt as _;
 use skbdrop::{
     Monitor,
     backend::replay::{Recorder, Replay},
 };
-use skbdrop_examples::{Result, output};
+use skbdrop_examples::{Result, number_of, output, signals};
 use std::{
+    error::Error,
     fs::File,
     io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
+    pin::pin,
     process::ExitCode,
 };
 
@@ -24,7 +27,7 @@ replay: records drops into a file, or plays such a file
 
   replay FILE                  prints the events of a recording
   replay FILE --speed X        … at X times the pace at which they came
-  replay --record FILE COUNT   records the next COUNT drops
+  replay --record FILE COUNT   records the next COUNT drops, or those until Ctrl-C
 ";
 
 enum Act {
@@ -49,7 +52,7 @@ fn act(parser: &mut lexopt::Parser) -> Result<Option<Act>, lexopt::Error> {
                 let (path, count) = (parser.value()?.into(), parser.value()?.parse()?);
                 file = Some(Act::Record(path, count));
             }
-            Long("speed") => speed = Some(parser.value()?.parse()?),
+            Long("speed") => speed = Some(parser.value()?.parse_with(pace)?),
             Long("help") | Short('h') => return Ok(None),
             Value(path) if file.is_none() => file = Some(Act::Play(path.into(), None)),
             _ => return Err(argument.unexpected()),
@@ -63,19 +66,36 @@ fn act(parser: &mut lexopt::Parser) -> Result<Option<Act>, lexopt::Error> {
     }
 }
 
-fn record(path: &Path, count: usize) -> Result {
+fn pace(text: &str) -> Result<f64, Box<dyn Error + Send + Sync>> {
+    let speed: f64 = text.parse()?;
+    let sensible = speed.is_finite() && speed > 0.0;
+    sensible
+        .then_some(speed)
+        .ok_or("there is no such speed".into())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn record(path: &Path, count: usize) -> Result {
     let mut monitor = Monitor::builder().build()?;
     let file =
         File::create(path).map_err(|e| format!("cannot create `{}`: {e}", path.display()))?;
     let mut recorder = Recorder::new(BufWriter::new(file))?;
-    let mut told = 0;
-    for event in monitor.iter().take(count) {
+    let (mut recorded, mut told) = (0, 0);
+    let interrupted = pin!(signals::interrupted());
+    let mut events = monitor.by_ref().take(count).take_until(interrupted);
+    while let Some(event) = events.next().await {
         let event = event?;
+        recorded += 1;
         told += event.lost_before;
         recorder.write(&event)?;
     }
     monitor.stop();
     recorder.finish(monitor.stats()?.lost.saturating_sub(told))?;
+    eprintln!(
+        "replay: {} in `{}`",
+        number_of(recorded, "drop"),
+        path.display()
+    );
     Ok(())
 }
 

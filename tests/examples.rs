@@ -5,6 +5,7 @@ use std::{
     fs::File,
     path::PathBuf,
     process::{Command, Output, Stdio},
+    time::Instant,
 };
 
 /// Runs an example with its output going there.
@@ -113,4 +114,30 @@ fn the_recording_and_the_foreign_backend_play() {
         text.contains(" TCP_CSUM at ") && text.ends_with("\n1 could not be decoded\n"),
         "{text}"
     );
+}
+
+#[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn a_recording_that_is_interrupted_is_whole() {
+    let path = std::env::temp_dir().join(format!("skbdrop-{}.jsonl", std::process::id()));
+    let file = path.to_str().unwrap();
+    let recorder = Command::new(support::example("replay"))
+        .args(["--record", file, "1000000"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + support::PATIENCE;
+    while std::fs::metadata(file).map_or(0, |file| file.len()) == 0 {
+        assert!(Instant::now() < deadline, "nothing is recorded");
+        support::drops::flood(10);
+    }
+    support::run("kill", &["-INT", &recorder.id().to_string()]);
+    let Output { status, stderr, .. } = recorder.wait_with_output().unwrap();
+    let told = String::from_utf8(stderr).unwrap();
+    assert!(status.success(), "{told}");
+    let output = run("replay", &[file], Stdio::piped());
+    std::fs::remove_file(file).unwrap();
+    let played = String::from_utf8(output.stdout).unwrap().lines().count();
+    assert!(output.status.success() && output.stderr.is_empty());
+    assert_eq!(told, format!("replay: {played} drops in `{file}`\n"));
 }

@@ -165,6 +165,19 @@ fn a_reader_that_leaves_ends_it() {
 }
 
 #[test]
+#[ignore = "needs root to load eBPF: cargo xtask test"]
+fn a_full_disk_is_told() {
+    let output = Command::new(support::example("pcapng"))
+        .args(["/dev/full", "--demo"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let told = "pcapng: cannot write `/dev/full`: No space left on device";
+    assert!(errors.starts_with(told), "{errors}");
+}
+
+#[test]
 fn what_is_not_there_is_said() {
     let folder = std::env::temp_dir().join("skbdrop-nowhere/x.pcapng");
     let output = Command::new(support::example("pcapng"))

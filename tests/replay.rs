@@ -216,6 +216,32 @@ fn bad_recordings_name_the_line_and_what_is_wrong() {
 }
 
 #[test]
+fn what_came_before_a_bad_line_is_played_first() {
+    let text = format!("{HEADER}{FULL}\n{FULL}\nnonsense\n{FULL}\n");
+    let open = || {
+        let replay = Replay::from_reader(std::io::Cursor::new(text.clone())).unwrap();
+        Monitor::builder().source(replay).build().unwrap()
+    };
+    let told: Vec<bool> = open().iter().map(|event| event.is_ok()).collect();
+    assert_eq!(told, [true, true, false]);
+    for max in [1, 2, 100] {
+        let mut monitor = open();
+        let mut events = 0;
+        let error = loop {
+            match monitor.next_batch(max) {
+                Ok(batch) => events += batch.len(),
+                Err(e) => break e,
+            }
+            assert!(!monitor.has_ended(), "the error is missing");
+        };
+        assert_eq!(events, 2);
+        assert!(error.to_string().contains("line 4"), "{error}");
+        assert!(monitor.has_ended());
+        assert!(monitor.next_batch(max).unwrap().is_empty());
+    }
+}
+
+#[test]
 fn cut_and_corrupt_recordings_do_no_harm() {
     let whole = format!("{HEADER}{FULL}\n");
     for end in 0..whole.len() {

@@ -18,7 +18,7 @@ mod worker;
 use health::Health;
 use reader::Reader;
 use skbdrop::{Backend, Monitor};
-use skbdrop_examples::{Result, output, signals};
+use skbdrop_examples::{Result, output, signals, tell_limitations};
 use std::{process::ExitCode, sync::Arc, time::Duration};
 use tokio::{runtime, sync::mpsc, time};
 use tokio_util::sync::CancellationToken;
@@ -81,6 +81,7 @@ async fn run(options: Options) -> Result {
     // What cannot be opened at the start never could: a privilege is missing, or a kernel's option. Who starts the agent wants
     // to know at once. Only what worked and then failed is tried again.
     let monitor = open()?;
+    tell_limitations("agent", &monitor);
     let health = Arc::new(Health::default());
     let (queue, events) = mpsc::channel(QUEUE + 1);
     let reader = Reader::new(open, queue.clone(), Arc::clone(&health), shutdown.clone());

@@ -47,7 +47,7 @@ impl Worker {
         if self.kinds.len() >= MAX_KINDS && !self.kinds.contains_key(&kind) {
             kind = ("others".to_owned(), "?".to_owned());
         }
-        *self.kinds.entry(kind).or_default() += 1;
+        *self.kinds.entry(kind).or_default() += event.count;
     }
 }
 

@@ -11,7 +11,7 @@ mod capture;
 use capture::Capture;
 use futures::StreamExt as _;
 use skbdrop::{Backend, Monitor};
-use skbdrop_examples::{Result, demo, number_of, signals};
+use skbdrop_examples::{Result, demo, number_of, output, signals, tell_limitations};
 use std::{
     fs::File,
     io::{self, BufWriter, IsTerminal as _, Write},
@@ -63,11 +63,15 @@ fn run(options: Options) -> Result {
         // Locked once: nothing else writes there.
         None => Box::new(io::stdout().lock()),
     };
-    match write(&options, out) {
+    let written = write(&options, out);
+    written.or_else(|e| match (e.downcast::<io::Error>(), &options.file) {
+        (Ok(e), Some(path)) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write `{}`: {e}", path.display()).into())
+        }
         // Wireshark was closed, or `head` has seen enough.
-        Err(e) if is_broken_pipe(&*e) => Ok(()),
-        result => result,
-    }
+        (Ok(e), _) => Ok(output::closed(Err(*e)).map(drop)?),
+        (Err(e), _) => Err(e),
+    })
 }
 
 // Signals are seen by a thread of the runtime's own, also while this one waits for whoever reads its output.
@@ -77,9 +81,7 @@ async fn write(options: &Options, out: Box<dyn Write>) -> Result {
         .backend(options.backend)
         .snap_len(options.snap_len)
         .build()?;
-    for limitation in monitor.limitations() {
-        eprintln!("pcapng: {limitation:#}");
-    }
+    tell_limitations("pcapng", &monitor);
     let interrupted = tokio::spawn(signals::interrupted());
     tokio::pin!(interrupted);
     let mut capture = Capture::new(BufWriter::new(out), options.snap_len)?;
@@ -120,11 +122,6 @@ async fn write(options: &Options, out: Box<dyn Write>) -> Result {
         number_of(capture.interfaces(), "interface"),
     );
     Ok(())
-}
-
-fn is_broken_pipe(e: &(dyn std::error::Error + 'static)) -> bool {
-    e.downcast_ref::<io::Error>()
-        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn parse(parser: &mut lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {

@@ -3,11 +3,13 @@
 
 mod command;
 pub mod demo;
+mod limitations;
 mod line;
 pub mod output;
 mod plural;
 pub mod signals;
 
 pub use command::{Result, nothing, run, seconds};
+pub use limitations::tell_limitations;
 pub use line::Line;
 pub use plural::number_of;

@@ -21,7 +21,7 @@ use drops::Drops;
 use futures::StreamExt as _;
 use ratatui::{Terminal, backend::Backend as TerminalBackend};
 use skbdrop::{Backend, Monitor};
-use skbdrop_examples::{Result, demo, signals};
+use skbdrop_examples::{Result, demo, signals, tell_limitations};
 use std::{
     io::{self, IsTerminal as _},
     process::ExitCode,
@@ -63,8 +63,9 @@ async fn top(options: Options) -> Result {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err("it takes a terminal (the example `watch` prints lines)".into());
     }
-    // What this says must not be where the screen will be.
+    // What these say must not be where the screen will be.
     let monitor = Monitor::builder().backend(options.backend).build()?;
+    tell_limitations("top", &monitor);
     let interrupted = tokio::spawn(signals::interrupted());
     if options.demo {
         tokio::spawn(demo::datagrams(usize::MAX));

@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 use lines::Lines;
 use options::Options;
 use skbdrop::{Filter, Monitor};
-use skbdrop_examples::{Result, demo, output, signals};
+use skbdrop_examples::{Result, demo, output, signals, tell_limitations};
 use std::{future, process::ExitCode};
 use summary::Summary;
 
@@ -25,9 +25,7 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
 async fn watch(options: Options) -> Result {
     let mut monitor = open(&options)?;
-    for limitation in monitor.limitations() {
-        eprintln!("watch: {limitation:#}");
-    }
+    tell_limitations("watch", &monitor);
     let time_is_up = async {
         match options.seconds {
             Some(seconds) => tokio::time::sleep(seconds).await,

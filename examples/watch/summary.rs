@@ -20,7 +20,7 @@ impl Summary {
             Some(symbol) => symbol.name.to_string(),
             None => event.location.to_string(),
         };
-        *self.by_place.entry((reason, place)).or_default() += 1;
+        *self.by_place.entry((reason, place)).or_default() += event.count;
     }
 
     pub(crate) fn table(&self, stats: &Stats) -> String {

@@ -32,6 +32,25 @@
 //! What is lost on this way is counted where it is lost: [`Stats`], [`DropEvent::lost_before`], [`Counts::missed`]
 //! and [`Counts::overflow`].
 //!
+//! # In a program of your own
+//!
+//! * Events or numbers? [`Monitor`] tells of each drop and costs time for each; [`Counters`] count in the kernel and cost this
+//!   process nothing. A program that always runs often wants counters, and a monitor with a [`Filter`], [`Builder::sample`] or
+//!   [`Builder::limit_rate`] for a look at some.
+//! * One task owns the monitor. It may move between threads, and `next` may be dropped half-way, as `select!` does: no event is
+//!   in between. A consumer that is slow needs no queue of its own without bounds: the kernel's buffer ([`Builder::buffer_size`])
+//!   fills, and what finds no room is counted.
+//! * Privileges are for opening. [`Builder::drop_capabilities`] gives those of the calling thread up once everything is open, so
+//!   build the monitor before there are other threads. Without them it cannot be built again.
+//! * An error ends the stream. What failed after it had worked may be built again; what cannot be built at the start needs what
+//!   its text says, and [`Error::kind`] is for deciding.
+//! * To end without loss: [`Monitor::stop`], then read to the end, then [`Monitor::stats`], which has what was lost behind the last
+//!   event. To drop a monitor leaves nothing in the kernel either way.
+//! * Names of reasons are the same on all kernels, numbers are not: store and compare [`DropReason::name`].
+//! * Tests need neither root nor drops: see [without a kernel](#without-a-kernel).
+//!
+//! `examples/agent` is such a program.
+//!
 //! # Known limits
 //!
 //! * A drop is what the kernel calls one: it frees a packet by `kfree_skb` and its kin. Packets that never were an `sk_buff` are

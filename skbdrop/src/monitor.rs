@@ -167,13 +167,32 @@ impl Monitor {
     /// [filter](Builder::filter) that is not evaluated in the kernel has left out all of the first 65,536:
     /// [`has_more`](Self::has_more) tells.
     ///
+    /// ```no_run
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    ///
+    /// let mut monitor = skbdrop::Monitor::builder().build()?;
+    /// while !monitor.has_ended() {
+    ///     let batch = monitor.next_batch(1024)?;
+    ///     for event in &batch {
+    ///         println!("{event}");
+    ///     }
+    ///     if batch.is_empty() && !monitor.has_more() {
+    ///         // Here with whatever else the loop waits for.
+    ///         poll(&mut [PollFd::new(&monitor, PollFlags::IN)], None)?;
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The backend cannot be read. Events that were taken before are handed out first, and the error by the next
     /// call.
     pub fn next_batch(&mut self, max: usize) -> Result<Vec<DropEvent>> {
         let max = max.min(MAX_BATCH);
-        if let Some(e) = self.failure.take() {
+        if self.pending.is_empty()
+            && let Some(e) = self.failure.take()
+        {
             return Err(e);
         }
         // What is read goes straight there, as events are large; and there are as many as the last time.
@@ -204,11 +223,11 @@ impl Monitor {
                 Ok(()) => break,
                 Err(e) => {
                     self.ended = true;
-                    if batch.is_empty() {
+                    if batch.is_empty() && self.pending.is_empty() {
                         return Err(e);
                     }
+                    // What was read before comes first.
                     self.failure = Some(e);
-                    break;
                 }
             }
         }
@@ -273,18 +292,22 @@ impl Monitor {
     /// Reads, where nothing is [pending](Self::take). Notes the end: of the source, and by an error.
     #[inline(always)]
     pub(crate) fn look(&mut self) -> Result<()> {
-        if let Some(e) = self.failure.take() {
-            return Err(e);
-        }
         if !self.pending.is_empty() {
             return Ok(());
+        }
+        if let Some(e) = self.failure.take() {
+            return Err(e);
         }
         if !self.source_ended
             && !self.ended
             && let Err(e) = self.refill()
         {
             self.ended = true;
-            return Err(e);
+            if self.pending.is_empty() {
+                return Err(e);
+            }
+            // What was read before comes first.
+            self.failure = Some(e);
         }
         self.ended |= self.pending.is_empty() && self.source_ended;
         Ok(())

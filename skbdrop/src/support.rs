@@ -6,6 +6,18 @@ use std::{fmt, fs, path::Path};
 /// What is possible on this kernel, in this network namespace, with this process's privileges.
 ///
 /// `Display` is some lines that a person reads; `examples/doctor` prints them.
+///
+/// ```
+/// use skbdrop::{Support, support};
+///
+/// for (backend, support) in support().backends {
+///     match support {
+///         Support::Yes(limitations) => println!("{}: {} limitations", backend.name(), limitations.len()),
+///         Support::No(e) => println!("{}: {e:#}", backend.name()), // what is missing, and the remedy
+///         _ => println!("{}: not known", backend.name()),
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -112,7 +124,7 @@ impl fmt::Display for Report {
         }
         writeln!(f)?;
         for (name, value) in &self.facts {
-            writeln!(f, "{name:28} {value}")?;
+            writeln!(f, "{name:32} {value}")?;
         }
         Ok(())
     }

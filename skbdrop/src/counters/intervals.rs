@@ -19,6 +19,21 @@ use std::{
 
 /// A stream of what was counted in each interval; see the [crate's documentation](crate#runtimes) for the runtimes.
 /// It does not end.
+///
+/// ```no_run
+/// use futures::StreamExt as _;
+/// use std::time::Duration;
+///
+/// # async fn each_second() -> skbdrop::Result<()> {
+/// let mut intervals = skbdrop::Counters::builder().build()?.intervals(Duration::from_secs(1))?;
+/// while let Some(counts) = intervals.next().await {
+///     for count in &counts?.kinds {
+///         println!("{count}");
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Intervals {
     // Declared first: its copy of the timer goes first.

@@ -25,6 +25,18 @@ use std::{sync::Arc, time::SystemTime};
 /// one line for people. With the feature `serde` an event serialises with all its fields; in
 /// JSON kernel addresses are strings like `"0xffffffff81c3a2b1"`, since many readers of JSON
 /// round numbers of more than 53 bits.
+///
+/// ```no_run
+/// for event in skbdrop::Monitor::builder().build()?.iter() {
+///     let event = event?;
+///     // By name: numbers are another kernel's.
+///     let reason = event.reason.as_ref().and_then(|reason| reason.name());
+///     if let (Some("NETFILTER_DROP"), Some(from), Some(to)) = (reason, event.src, event.dst) {
+///         println!("a firewall keeps {from} from {to}");
+///     }
+/// }
+/// # Ok::<(), skbdrop::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -151,7 +151,7 @@ fn reasons(pattern: &Pattern, names: &Names<'_>) -> Result<Reasons> {
         return Err(Error::new(
             ErrorKind::InvalidInput,
             format!(
-                "this kernel has no drop reason `{pattern}` (of a module: once that is loaded){near}"
+                "neither this kernel nor a module that is loaded has a drop reason `{pattern}`{near}"
             ),
         ));
     }
@@ -267,7 +267,7 @@ fn sites(pattern: &Pattern, names: &Names<'_>) -> Result<Sites> {
         return Err(Error::new(
             ErrorKind::InvalidInput,
             format!(
-                "this kernel has no function `{pattern}` (of a module: once that is loaded){near}"
+                "neither this kernel nor a module that is loaded has a function `{pattern}`{near}"
             ),
         ));
     }

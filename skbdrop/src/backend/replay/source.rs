@@ -90,7 +90,8 @@ impl Replay {
         Ok(replay)
     }
 
-    /// Plays at `speed` times the pace of the recording, instead of all at once.
+    /// Plays at `speed` times the pace of the recording, instead of all at once. A speed that is not above 0, or not
+    /// finite, is none.
     #[must_use]
     pub fn speed(mut self, speed: f64) -> Self {
         let sensible = speed.is_finite() && speed > 0.0;
