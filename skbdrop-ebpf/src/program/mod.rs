@@ -58,32 +58,39 @@ fn placeholder<const WORD: usize>() -> u32 {
     value
 }
 
+// Inlined into what the macro makes of each: a program is one function (see `memory::clear`).
 #[btf_tracepoint(function = "kfree_skb")]
+#[inline(always)]
 fn skbdrop_tp_btf(ctx: BtfTracePointContext) -> i32 {
     record::record::<Direct>(ctx.as_ptr().cast())
 }
 
 #[raw_tracepoint(tracepoint = "kfree_skb")]
+#[inline(always)]
 fn skbdrop_raw_tp(ctx: RawTracePointContext) -> i32 {
     record::record::<Probe>(ctx.as_ptr().cast())
 }
 
 #[btf_tracepoint(function = "kfree_skb")]
+#[inline(always)]
 fn skbdrop_count_tp_btf(ctx: BtfTracePointContext) -> i32 {
     count::count::<Direct>(ctx.as_ptr().cast())
 }
 
 #[raw_tracepoint(tracepoint = "kfree_skb")]
+#[inline(always)]
 fn skbdrop_count_raw_tp(ctx: RawTracePointContext) -> i32 {
     count::count::<Probe>(ctx.as_ptr().cast())
 }
 
 #[btf_tracepoint(function = "qdisc_drop")]
+#[inline(always)]
 fn skbdrop_qdisc_tp_btf(ctx: BtfTracePointContext) -> i32 {
     qdisc::note::<Direct>(ctx.as_ptr().cast())
 }
 
 #[raw_tracepoint(tracepoint = "qdisc_drop")]
+#[inline(always)]
 fn skbdrop_qdisc_raw_tp(ctx: RawTracePointContext) -> i32 {
     qdisc::note::<Probe>(ctx.as_ptr().cast())
 }
