@@ -28,7 +28,7 @@ pub(crate) struct Known {
     pub(crate) suite: &'static str,
     /// That leads to the suite's present one.
     package: &'static str,
-    architecture: &'static Architecture,
+    pub(crate) architecture: &'static Architecture,
 }
 
 /// The kernels that we know by name.

@@ -52,7 +52,7 @@ cargo xtask COMMAND
   facts KERNEL…   record what kernels say of drop reasons, for the resolver's tests: running is this
                   machine's; others boot in QEMU, by one of the names above or as SUITE/PACKAGE of Debian
   bench [OPTION]…  measure what it costs, ours and other tools', as root: a report and a chart
-  soak [--minutes N]
+  soak [--minutes N] [--kernel NAME]
                   watch drops for an hour, or N minutes, by all backends at once, as root: a report
   package         check the packages as a stranger gets them: each feature, least versions, licences
   api             write the list of what is public, after a change of it that is meant

@@ -1,5 +1,5 @@
-//! `soak --minutes N`: watches drops by all backends that this machine has, for that long, as root. Drops are made in a network
-//! namespace of its own, at a rate that comes and goes. Every ten seconds it says how much memory and how many descriptors it holds, and at
+//! `soak --minutes N --peak DROPS`: watches drops by all backends that this machine has, for that long, as root. Drops are made in a
+//! network namespace of its own, at a rate that comes and goes, at most so many a second. Every ten seconds it says how much memory and how many descriptors it holds, and at
 //! the end where each drop went. It fails if one is unaccounted for.
 
 mod account;
@@ -10,7 +10,7 @@ mod sender;
 use account::Account;
 use reader::Reader;
 use resources::Resources;
-use sender::{PORT, Sender};
+use sender::{PORT, Plan, Sender};
 use skbdrop::{Backend, Counters, Filter};
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,11 @@ const INTERVAL: Duration = Duration::from_secs(10);
 type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 fn main() -> Result {
-    let duration = match options()? {
-        Mode::Send(duration) => return sender::send(duration),
-        Mode::Watch(duration) => duration,
+    let plan = match options()? {
+        Mode::Send(plan) => return sender::send(plan),
+        Mode::Watch(plan) => plan,
     };
-    let mut sender = Sender::prepare(duration)?;
+    let mut sender = Sender::prepare(plan)?;
     let mut counters = Counters::builder().symbols(false).build()?;
     let readers = readers(sender.netns);
     let account = Account::open(readers, &mut counters)?;
@@ -71,23 +71,31 @@ fn readers(netns: u32) -> Vec<Reader> {
 
 /// What this process is for.
 enum Mode {
-    /// To make drops for so long.
-    Send(Duration),
+    /// To make drops.
+    Send(Plan),
     /// To watch them, and to have the other process make them.
-    Watch(Duration),
+    Watch(Plan),
 }
 
 fn options() -> Result<Mode, lexopt::Error> {
     use lexopt::prelude::*;
     let mut parser = lexopt::Parser::from_env();
-    let is_sender = match parser.next()? {
-        Some(Long("minutes")) => false,
-        Some(Long("send")) => true,
-        _ => return Err("usage: soak --minutes N".into()),
+    let (mut send, mut minutes, mut peak) = (None, None, None);
+    while let Some(option) = parser.next()? {
+        match option {
+            Long("minutes") => minutes = Some(parser.value()?.parse::<u64>()?),
+            Long("send") => send = Some(parser.value()?.parse::<u64>()?),
+            Long("peak") => peak = Some(parser.value()?.parse()?),
+            _ => return Err(option.unexpected()),
+        }
+    }
+    let plan = |seconds, peak| Plan {
+        duration: Duration::from_secs(seconds),
+        peak,
     };
-    let number: u64 = parser.value()?.parse()?;
-    match is_sender {
-        true => Ok(Mode::Send(Duration::from_secs(number))),
-        false => Ok(Mode::Watch(Duration::from_secs(60 * number))),
+    match (send, minutes, peak) {
+        (Some(seconds), None, Some(peak)) => Ok(Mode::Send(plan(seconds, peak))),
+        (None, Some(minutes), Some(peak)) => Ok(Mode::Watch(plan(60 * minutes, peak))),
+        _ => Err("usage: soak --minutes N --peak DROPS".into()),
     }
 }

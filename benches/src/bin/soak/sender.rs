@@ -13,16 +13,26 @@ use std::{
 
 /// Nobody listens on it in a namespace of its own, and no test of this machine sends there.
 pub(crate) const PORT: u16 = 41733;
-/// Datagrams a second, each a drop, at the least and the most.
-const LOW: f64 = 200.0;
-const HIGH: f64 = 20_000.0;
+/// Where one of so many goes instead: a drop that is not wanted.
+const OTHER_PORT: u16 = PORT + 1;
+const OTHERS: u64 = 10;
+/// By so much the least rate is below the peak.
+const SPAN: f64 = 100.0;
 /// The rate goes up and down once in this time, with a silence at its end.
 const PERIOD: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(10);
 /// How often it sends what is due.
 const TICK: Duration = Duration::from_millis(1);
-/// It makes up for no more than this much of what was due while it had no turn.
-const DEBT: f64 = HIGH / 10.0;
+/// Of what was due while it had no turn it makes up for no more than this many seconds at the peak.
+const DEBT: f64 = 0.1;
+
+/// How long it sends, and how fast.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) duration: Duration,
+    /// Datagrams a second, each a drop, at the most.
+    pub(crate) peak: u32,
+}
 
 /// The process that sends.
 pub(crate) struct Sender {
@@ -34,11 +44,12 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// Has it ready in its namespace.
-    pub(crate) fn prepare(duration: Duration) -> Result<Self> {
+    pub(crate) fn prepare(plan: Plan) -> Result<Self> {
         let mut child = Command::new("unshare")
             .args(["--net", "sh", "-ec", "ip link set lo up; exec \"$@\"", "sh"])
             .arg(std::env::current_exe()?)
-            .args(["--send", &duration.as_secs().to_string()])
+            .args(["--send", &plan.duration.as_secs().to_string()])
+            .args(["--peak", &plan.peak.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -64,7 +75,7 @@ impl Sender {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// How many it sent, once it has ended.
+    /// How many it sent to [`PORT`], once it has ended.
     pub(crate) fn sent(&mut self) -> Result<u64> {
         let mut said = String::new();
         self.output.read_to_string(&mut said)?;
@@ -82,36 +93,45 @@ impl Drop for Sender {
     }
 }
 
-/// What the other process does: says its namespace, waits for a line, sends, says how many it sent.
-pub(crate) fn send(duration: Duration) -> Result {
+/// What the other process does: says its namespace, waits for a line, sends, says how many of them went to [`PORT`].
+pub(crate) fn send(plan: Plan) -> Result {
     println!("{}", std::fs::metadata("/proc/self/ns/net")?.ino());
     if io::stdin().read_line(&mut String::new())? == 0 {
         return Ok(());
     }
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let (start, mut sent, mut due) = (Instant::now(), 0, 0.0);
+    let (start, mut sent, mut others, mut due) = (Instant::now(), 0, 0, 0.0);
     let mut last = start;
-    while start.elapsed() < duration {
+    while start.elapsed() < plan.duration {
         thread::sleep(TICK);
         let now = Instant::now();
-        due = DEBT.min(due + rate(now - start) * (now - last).as_secs_f64());
+        let more = plan.rate(now - start) * (now - last).as_secs_f64();
+        due = (due + more).min(DEBT * f64::from(plan.peak));
         last = now;
         while due >= 1.0 {
-            socket.send_to(&[0; 64], (Ipv4Addr::LOCALHOST, PORT))?;
-            (due, sent) = (due - 1.0, sent + 1);
+            let is_other = sent / (OTHERS - 1) > others;
+            let (port, count) = match is_other {
+                true => (OTHER_PORT, &mut others),
+                false => (PORT, &mut sent),
+            };
+            socket.send_to(&[0; 64], (Ipv4Addr::LOCALHOST, port))?;
+            *count += 1;
+            due -= 1.0;
         }
     }
     println!("{sent}");
     Ok(())
 }
 
-/// Datagrams a second, so long after the start.
-fn rate(since: Duration) -> f64 {
-    let wave = (PERIOD - SILENCE).as_secs_f64();
-    let at = since.as_secs_f64() % PERIOD.as_secs_f64();
-    if at >= wave {
-        return 0.0;
+impl Plan {
+    /// Datagrams a second, so long after the start.
+    fn rate(self, since: Duration) -> f64 {
+        let wave = (PERIOD - SILENCE).as_secs_f64();
+        let at = since.as_secs_f64() % PERIOD.as_secs_f64();
+        if at >= wave {
+            return 0.0;
+        }
+        let height = (1.0 - (TAU * at / wave).cos()) / 2.0;
+        f64::from(self.peak) / SPAN * SPAN.powf(height)
     }
-    let height = (1.0 - (TAU * at / wave).cos()) / 2.0;
-    LOW * (HIGH / LOW).powf(height)
 }
