@@ -16,7 +16,7 @@ use std::{
 };
 
 /// What runs where.
-const MATRIX: [Boot; 9] = [
+const MATRIX: [Boot; 12] = [
     // No reasons, so what is told of them cannot be tested; and no subsystems before 6.4.
     boot(
         "5.10",
@@ -72,7 +72,33 @@ const MATRIX: [Boot; 9] = [
     // Wireless is in these alone.
     subsystems("6.12-generic", &SUBSYSTEMS_6_12),
     subsystems("newest-generic", &SUBSYSTEMS),
+    boot("5.10-arm64", &ARM64_WITHOUT_REASONS),
+    boot("newest-arm64", &ARM64),
+    Boot {
+        only_modules: &MODULES,
+        ..boot("newest-arm64-16k", &PAGES)
+    },
 ];
+
+/// What there may be of the architecture's own: programs that the kernel compiles for it, structures, system calls. What is
+/// left out is of the kernel's sources, which are one for all (netlink, openvswitch), or of how processors see each
+/// other's writes, which an emulated one does as its host (wake); capabilities are asked for alike.
+const ARM64: [Run; 9] = [
+    AGREE, CONTRACT, COUNTERS, FILTER, LIVE, FIELDS, PROGRAMS, RESOLVE, VMLINUZ,
+];
+const ARM64_WITHOUT_REASONS: [Run; 8] = [
+    AGREE,
+    CONTRACT,
+    COUNTERS,
+    FILTER,
+    LIVE_WITHOUT_REASONS,
+    FIELDS,
+    PROGRAMS,
+    VMLINUZ,
+];
+
+/// What is made of pages: rings, mapped arrays, and their least sizes.
+const PAGES: [Run; 4] = [AGREE, CONTRACT, COUNTERS, LIVE];
 
 /// What runs on kernels whose modules have reasons of their own.
 const WITH_SUBSYSTEMS: [Run; 14] = [
