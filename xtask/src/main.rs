@@ -45,7 +45,7 @@ cargo xtask COMMAND
   test            install what the tests need (as root on Debian), run every check and test
   test --no-install   the same with what is there already
   fuzz [TARGET]… [--seconds N]
-                  feed the parsers with hostile input: all targets or those named, each for N seconds (60)
+                  feed the parsers with hostile input: all targets, with a report, or those named, each for N seconds (60)
   miri            run the tests of what touches bytes and shared memory under Miri, of rustup's nightly
   kernels [NAME]…   run the live tests on other kernels, in QEMU: all, or those named
   kernels --list  the kernels' names, and where in the cache they are

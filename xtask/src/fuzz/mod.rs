@@ -3,10 +3,14 @@
 //! The targets are the files of `skbdrop/fuzz/fuzz_targets`. Each begins with its committed corpus; what
 //! it finds beyond stays in the target folder, from where it goes on the next time.
 
+mod report;
+
 use crate::{
     Result,
+    bench::Provenance,
     host::{self, output, run},
 };
+use report::Report;
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -26,7 +30,10 @@ const PACKED: (&str, [&str; 3]) = (
     ["-rss_limit_mb=2048", "-malloc_limit_mb=512", "-timeout=20"],
 );
 
-/// Runs the targets named, or all, one after the other, and prints a table.
+/// Where the report on all targets goes, in the workspace.
+const REPORT: &str = "docs/fuzz.md";
+
+/// Runs the targets named, or all, one after the other, and prints a table; of all it writes a report.
 pub(crate) fn fuzz(arguments: &[&str]) -> Result {
     let (names, seconds) = parse(arguments)?;
     let folder = host::workspace().join("skbdrop/fuzz");
@@ -37,27 +44,34 @@ pub(crate) fn fuzz(arguments: &[&str]) -> Result {
             all.join(", ")
         ));
     }
-    let names = if names.is_empty() { all } else { names };
+    let is_all = names.is_empty();
+    let names = if is_all { all } else { names };
     let programs = build(&folder, &names)?;
-    let mut table =
-        "| target | executions | a second | findings | inputs kept | slowest | memory |\n\
-                     | --- | --- | --- | --- | --- | --- | --- |\n"
-            .to_owned();
-    let mut found = Vec::new();
+    let provenance = Provenance::read("cargo xtask fuzz", arguments);
+    let mut targets = Vec::new();
     for name in &names {
         let ran = run_target(&folder, &programs, name, seconds)?;
         println!("xtask: {name}: {} executions", ran.executions);
-        table += &ran.row(name);
-        found.extend(ran.findings);
+        targets.push((name.clone(), ran));
     }
-    println!("\n{table}");
+    let report = Report {
+        provenance,
+        seconds,
+        targets,
+    };
+    println!("\n{}", report.table());
+    if is_all {
+        host::write(
+            &host::workspace().join(REPORT),
+            report.markdown().as_bytes(),
+        )?;
+        println!("xtask: wrote {REPORT}");
+    }
+    let found = report.targets.iter().flat_map(|(_, ran)| &ran.findings);
+    let found: Vec<String> = found.map(|path| path.display().to_string()).collect();
     if found.is_empty() {
         return Ok(());
     }
-    let found: Vec<String> = found
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
     Err(format!("inputs that failed: {}", found.join(", ")))
 }
 
@@ -130,20 +144,6 @@ struct Ran {
     slowest: u64,
     /// The most memory that was in use, MiB.
     memory: u64,
-}
-
-impl Ran {
-    fn row(&self, name: &str) -> String {
-        format!(
-            "| {name} | {} | {} | {} | {} | {} s | {} MiB |\n",
-            self.executions,
-            self.per_second,
-            self.findings.len(),
-            self.inputs,
-            self.slowest,
-            self.memory
-        )
-    }
 }
 
 /// Runs a target until its time is over or it has found something.
