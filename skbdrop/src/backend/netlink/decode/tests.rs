@@ -338,7 +338,7 @@ fn nothing_panics() {
     ] {
         for name in names {
             let whole = fixture(kernel, name);
-            for len in 0..whole.len() {
+            for len in (0..whole.len()).step_by(STRIDE) {
                 let mut cut = whole[..len].to_vec();
                 assert!(decoded(&cut, ALL).is_err(), "{kernel} {name} {len}");
                 // The header may say so itself.
@@ -347,7 +347,7 @@ fn nothing_panics() {
                     try_all(&cut);
                 }
             }
-            for bit in 0..whole.len() * 8 {
+            for bit in (0..whole.len() * 8).step_by(STRIDE) {
                 let mut spoilt = whole.clone();
                 spoilt[bit / 8] ^= 1 << (bit % 8);
                 try_all(&spoilt);
@@ -355,8 +355,11 @@ fn nothing_panics() {
             }
         }
     }
-    assert!(tried > 10_000, "{tried}");
+    assert!(tried > 10_000 / STRIDE, "{tried}");
 }
+
+/// Miri, which is a thousand times as slow, takes some of the lengths and bits: a prime, so that each bit of a byte comes.
+const STRIDE: usize = if cfg!(miri) { 61 } else { 1 };
 
 fn try_all(bytes: &[u8]) {
     if let Ok((message, _)) = Message::parse(bytes) {
