@@ -368,16 +368,17 @@ mod tests {
     fn cut_and_corrupt_records_do_no_harm() {
         let packet = [7; 40];
         let bytes = encode(&record(&packet), &packet);
-        for end in 0..bytes.len() {
+        for end in (0..bytes.len()).step_by(STRIDE) {
             let error = decode(&bytes[..end]).expect_err("a truncated record");
             assert_eq!(error.kind(), crate::ErrorKind::InvalidData);
         }
-        for at in 0..Record::SIZE {
-            for bit in 0..8 {
-                let mut bad = bytes.clone();
-                bad[at] ^= 1 << bit;
-                let _ = decode(&bad);
-            }
+        for bit in (0..8 * Record::SIZE).step_by(STRIDE) {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let _ = decode(&bad);
         }
     }
+
+    /// Miri, which is a thousand times as slow, takes some of the lengths and bits: a prime, so that each bit of a byte comes.
+    const STRIDE: usize = if cfg!(miri) { 17 } else { 1 };
 }
