@@ -13,7 +13,7 @@ pub(super) fn report(said: &Said, minutes: u64, place: &Place, provenance: &Prov
         "# A long run\n\n\
         {minutes} minutes, all backends that the machine has at once in one process, each with a filter; UDP datagrams to a closed port in a \
         network namespace of its own, one of ten to another port than the filters of eBPF and netlink want, {} to {peak} a second and back \
-        within fifty seconds, then ten of silence. {} `{}` writes this \
+        within fifty seconds as far as the processor keeps up, then ten of silence. {} `{}` writes this \
         file.\n\n",
         peak / 100,
         match place {
