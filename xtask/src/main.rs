@@ -47,7 +47,7 @@ cargo xtask COMMAND
   fuzz [TARGET]… [--seconds N]
                   feed the parsers with hostile input: all targets, with a report, or those named, each for N seconds (60)
   miri            run the tests of what touches bytes and shared memory under Miri, of rustup's nightly
-  kernels [NAME]…   run the live tests on other kernels, in QEMU: all, or those named
+  kernels [NAME]…   run the live tests on other kernels, in QEMU: x86's, or those named
   kernels --list  the kernels' names, and where in the cache they are
   facts KERNEL…   record what kernels say of drop reasons, for the resolver's tests: running is this
                   machine's; others boot in QEMU, by one of the names above or as SUITE/PACKAGE of Debian
