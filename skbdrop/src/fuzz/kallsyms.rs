@@ -53,5 +53,7 @@ fn line(line: &[u8]) -> Option<(u64, Function<'_>)> {
     let module = words
         .next()
         .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
-    (address != 0).then_some((address, (name, module)))
+    // Marks inside of functions, which are passed over.
+    let is_mark = name.starts_with('$');
+    (address != 0 && !is_mark).then_some((address, (name, module)))
 }
