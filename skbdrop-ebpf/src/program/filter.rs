@@ -50,7 +50,7 @@ pub(crate) fn asks(needs: u32) -> bool {
 /// A verdict of the filter's, by its placeholder, on a view; 0 for a drop that is not wanted. User space puts jumps to the filter's
 /// code and back in place of the instruction. The code may overwrite the registers that are named.
 ///
-/// That code is no function, for the same reason as [`clear`](crate::program::memory::clear) calls none.
+/// That code is no function, for the same reason as the [programs](crate::program) are one each.
 macro_rules! verdict {
     ($placeholder:ident, $view:expr, $($overwritten:tt)*) => {{
         let wanted: u64;
@@ -161,11 +161,8 @@ fn holds<M: Memory>(ctx: *const u8) -> bool {
     if asks(OF_BYTES) {
         obey_lockdown(ctx);
     }
-    let mut zero = 0;
-    if asks(!needs::AT_HAND) {
-        zero = opaque_zero::<M>(ctx, skb::skb(ctx));
-    }
     // Added to, and not one bit put to the other, as that would tell the verifier which are set.
+    let zero = opaque_zero::<M>(ctx, skb::skb(ctx));
     let mut known = zero;
     set!(location, argument(ctx, config!(arg_location)));
     let reason = skb::reason(ctx);
@@ -187,7 +184,7 @@ fn holds<M: Memory>(ctx: *const u8) -> bool {
         if protocol != 0 {
             known = known.wrapping_add(known::PROTOCOL);
         }
-        set!(protocol, protocol);
+        set!(protocol, protocol.wrapping_add(zero));
     }
     set!(known, known);
     if verdict!(AT_HAND, out, "r2" "r6") == 0 {
@@ -197,7 +194,7 @@ fn holds<M: Memory>(ctx: *const u8) -> bool {
         // SAFETY: `out` is a whole view on our stack.
         let told = unsafe {
             headers::clear(zero, out);
-            plain::parse::<M>(skb::skb(ctx), protocol, out)
+            plain::parse::<M>(skb::skb(ctx), protocol, zero, out)
         };
         known = known.wrapping_add(told);
         if told == 0 {
@@ -263,7 +260,9 @@ unsafe fn copy_head(start: u64, head: *mut [u8; WINDOW as usize]) {
 ///
 /// What is added to it is no constant any more. The verifier follows each way through the program until it has seen
 /// one that was in as general a state; with constants, which say by which branch they came, no way is like
-/// another, and there are more than it has patience for.
+/// another, and there are more than it has patience for. Worse, before Linux 6.8 it takes two ways for alike that differ in
+/// a constant on the stack, where the filter's code reads it by another register than its own for the stack, and removes what only the
+/// other way does.
 #[inline(always)]
 fn opaque_zero<M: Memory>(ctx: *const u8, skb: *const u8) -> u32 {
     let never = u64::from(load!(M, skb, skb_len, 0u32) >> 31);

@@ -2,7 +2,7 @@
 
 use crate::program::{
     filter::asks,
-    memory::{self, Plain as _, Sight, seen},
+    memory::{Plain as _, Sight, seen},
     packet::Packet,
 };
 use skbdrop_ebpf::{
@@ -62,8 +62,9 @@ pub(crate) unsafe fn clear(zero: u32, view: *mut View) {
     // SAFETY: as the caller promises; the arrays are aligned to eight.
     unsafe {
         if asks(needs::ADDRESSES) {
-            memory::clear(&raw mut (*view).src);
-            memory::clear(&raw mut (*view).dst);
+            let zeros = [u64::from(zero); 2];
+            (&raw mut (*view).src).cast::<[u64; 2]>().write(zeros);
+            (&raw mut (*view).dst).cast::<[u64; 2]>().write(zeros);
         }
         (&raw mut (*view).transport).write(zero);
         (&raw mut (*view).src_port).write(zero);

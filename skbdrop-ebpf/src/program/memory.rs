@@ -175,23 +175,6 @@ pub(crate) fn obey_lockdown(ctx: *const u8) {
     unsafe { generated::bpf_probe_read_kernel((&raw mut unused).cast(), 8, ptr::null()) };
 }
 
-/// Writes zeros, word by word: of one write for all the compiler may make a call of `memset`, and so a program of two
-/// functions. Of these kernels before 6.5 may forget how to go on after a direct load that faults, and panic.
-///
-/// # Safety
-///
-/// `out` is valid for writes of a `T`, which is aligned to eight and made of whole words.
-#[inline(always)]
-pub(crate) unsafe fn clear<T>(out: *mut T) {
-    const { assert!(size_of::<T>() % 8 == 0 && align_of::<T>() <= 8) }
-    let mut at = 0;
-    while at < size_of::<T>() / 8 {
-        // SAFETY: as the caller promises. Volatile keeps the words apart.
-        unsafe { ptr::write_volatile(out.cast::<u64>().add(at), 0) };
-        at += 1;
-    }
-}
-
 /// Adds to a count, whatever other CPUs do meanwhile, and a drop in an interrupt on this one (before Linux 5.12 the program
 /// runs there as well).
 ///

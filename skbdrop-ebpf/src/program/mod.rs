@@ -58,7 +58,8 @@ fn placeholder<const WORD: usize>() -> u32 {
     value
 }
 
-// Inlined into what the macro makes of each: a program is one function (see `memory::clear`).
+// Inlined into what the macro makes of each, as all that they call: a program is one function. Of several, kernels before 6.5 may
+// forget how to go on after a direct load that faults, and panic.
 #[btf_tracepoint(function = "kfree_skb")]
 #[inline(always)]
 fn skbdrop_tp_btf(ctx: BtfTracePointContext) -> i32 {

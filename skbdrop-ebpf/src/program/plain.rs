@@ -20,13 +20,18 @@ const TCP: u32 = 6;
 const UDP: u32 = 17;
 
 /// What [`parse`](super::headers::parse) would write of such a packet into a view with zeros, and the bits of it; or 0 where that
-/// takes a closer look, and on kernels that give no window.
+/// takes a closer look, and on kernels that give no window. `zero` is one that the verifier takes for any number.
 ///
 /// # Safety
 ///
 /// `view` is valid for writes.
 #[inline(always)]
-pub(crate) unsafe fn parse<M: Memory>(skb: *const u8, protocol: u32, view: *mut View) -> u32 {
+pub(crate) unsafe fn parse<M: Memory>(
+    skb: *const u8,
+    protocol: u32,
+    zero: u32,
+    view: *mut View,
+) -> u32 {
     if protocol != IPV4 || !skb::has_packet() {
         return 0;
     }
@@ -57,7 +62,7 @@ pub(crate) unsafe fn parse<M: Memory>(skb: *const u8, protocol: u32, view: *mut 
         }
         known |= known::TRANSPORT;
         // SAFETY: as the caller promises.
-        unsafe { (&raw mut (*view).transport).write(transport) };
+        unsafe { (&raw mut (*view).transport).write(transport.wrapping_add(zero)) };
     }
     if asks(needs::PORTS) {
         known |= known::PORTS;
