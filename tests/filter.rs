@@ -700,7 +700,7 @@ fn names_that_the_kernel_does_not_have_are_errors() {
         for (filter, near) in [
             ("reason NO_SOKET", "did you mean `NO_SOCKET`"),
             ("not (port 53 or reason tcp_csum)", "`TCP_CSUM`"),
-            ("reason NOTHING_LIKE_THAT_*", "no drop reason"),
+            ("reason NOTHING_LIKE_THAT_*", "has a drop reason"),
             ("symbol tcp_v4_rvc", "`tcp_v4_rcv`"),
             ("subsystem OPENVSWICH", "did you mean `OPENVSWITCH`"),
         ] {
