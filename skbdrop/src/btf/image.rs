@@ -104,7 +104,10 @@ impl Layer {
             found.then_some(())
         };
         let flat = |(magic, what)| has(FLAT_MAGIC, magic).map(|()| Self::Flat(what));
-        if has(0, b"\x7fELF").is_some() {
+        // What is at its front says it surest: anything may be further back.
+        if has(0, b"\x9f\xeb").or(has(0, b"\xeb\x9f")).is_some() {
+            Ok(Self::Btf)
+        } else if has(0, b"\x7fELF").is_some() {
             Ok(Self::Elf)
         } else if let Some(compression) = Compression::of(bytes) {
             Ok(Self::Packed(Packed {
