@@ -44,6 +44,7 @@ impl<T> Expr<T> {
     }
 
     /// Whether it is this whatever the event.
+    #[cfg(feature = "ebpf")]
     pub(crate) fn is(&self, always: bool) -> bool {
         matches!(self, Self::Always(it) if *it == always)
     }

@@ -9,6 +9,7 @@ pub(crate) struct Program {
     pub(crate) network: Expr<Compare>,
 }
 
+#[cfg(feature = "ebpf")]
 impl Program {
     /// Whether what it comes to may be by the packet's whole length.
     pub(crate) fn asks_length(&self) -> bool {
@@ -20,6 +21,7 @@ impl Program {
     }
 }
 
+#[cfg(feature = "ebpf")]
 impl Compare {
     /// Calls `visit` with each value in it.
     pub(crate) fn for_each(&self, visit: &mut impl FnMut(&Value)) {
@@ -28,6 +30,7 @@ impl Compare {
     }
 }
 
+#[cfg(feature = "ebpf")]
 impl Value {
     /// Calls `visit` with it and each value inside.
     fn for_each(&self, visit: &mut impl FnMut(&Self)) {
