@@ -245,18 +245,20 @@ impl Symbols {
         else {
             return None;
         };
-        if !function {
-            let end = Name {
-                start,
-                len: 0,
-                module: 0,
-            };
-            return Some((address, end));
-        }
         let module = match module {
             None => 0,
             Some(module) => self.module(module)?,
         };
+        if !function {
+            // A function goes on to the room before the next, while data may be far behind its module's last.
+            let module = if is_padding { module } else { 0 };
+            let end = Name {
+                start,
+                len: 0,
+                module,
+            };
+            return Some((address, end));
+        }
         self.text.push_str(name);
         Some((address, Name { start, len, module }))
     }
@@ -539,6 +541,12 @@ mod tests {
         assert_eq!(at(&table, 0x1040), None);
         assert_eq!(at(&table, 0x1050).as_deref(), Some("two+0x0"));
         assert!(table.names().eq(["one", "two"]));
+        // In a module, whose last function alone may end before what is listed next.
+        let list = b"1ff0 t one\t[m]\n2040 t __pfx_two\t[m]\n2050 t two\t[m]\n9000 t three\t[n]\n9999 d end\n";
+        let table = Symbols::parse(&list[..]).expect("reading from memory");
+        assert_eq!(at(&table, 0x2001).as_deref(), Some("one+0x11 [m]"));
+        assert_eq!(at(&table, 0x2060).as_deref(), Some("two+0x10 [m]"));
+        assert_eq!(at(&table, 0x3000), None);
     }
 
     #[test]
