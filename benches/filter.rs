@@ -1,12 +1,7 @@
 //! What does a drop cost in the kernel that the eBPF backend's filter leaves out, next to an empty program?
 //! `cargo bench -p skbdrop-benches --bench filter`, as root.
 
-use skbdrop::{Backend, Filter, Monitor};
-use skbdrop_benches::{
-    flood,
-    floor::{Floor, Kind},
-    run_time,
-};
+use skbdrop_benches::filtered::{empty, filtered};
 
 /// Datagrams of a flood, each of them dropped.
 const DATAGRAMS: usize = 200_000;
@@ -35,7 +30,9 @@ fn main() {
         "", "ns", "empty", "ratio (min-max)"
     );
     for (name, text) in FILTERS {
-        let mut rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (empty(), filtered(text))).collect();
+        let mut rounds: Vec<(f64, f64)> = (0..ROUNDS)
+            .map(|_| (empty(DATAGRAMS), filtered(text, DATAGRAMS)))
+            .collect();
         rounds.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
         let ratio = |n: usize| rounds[n].1 / rounds[n].0;
         let (empty, ours) = rounds[ROUNDS / 2];
@@ -46,25 +43,4 @@ fn main() {
             ratio(ROUNDS - 1)
         );
     }
-}
-
-fn empty() -> f64 {
-    let _floor = Floor::attach(Kind::Empty).expect("root");
-    measure()
-}
-
-fn filtered(text: &str) -> f64 {
-    let filter: Filter = text.parse().expect("a filter");
-    let builder = Monitor::builder().backend(Backend::Ebpf).symbols(false);
-    let monitor = builder.filter(filter).build().expect("root");
-    let mean = measure();
-    let stats = monitor.stats().expect("counters");
-    assert!(stats.filtered >= DATAGRAMS as u64, "`{text}`: {stats:?}");
-    mean
-}
-
-/// Mean of a flood.
-fn measure() -> f64 {
-    let (spent, ()) = run_time::of_own_programs(|| flood(DATAGRAMS)).expect("statistics");
-    spent.mean_ns()
 }

@@ -4,10 +4,10 @@
 use criterion::{BenchmarkId, Criterion, Throughput};
 use futures::StreamExt as _;
 use skbdrop::{
-    Monitor, Resolver,
+    Monitor,
     backend::replay::{Recorder, Replay},
 };
-use skbdrop_benches::synthetic::{Synthetic, places};
+use skbdrop_benches::synthetic::monitor;
 use std::{hint::black_box, io::Cursor};
 
 /// Events of an iteration.
@@ -97,26 +97,6 @@ fn recording(criterion: &mut Criterion) {
         });
     });
     group.finish();
-}
-
-/// A monitor of drops for `NO_SOCKET` at so many places.
-fn monitor(bytes: usize, count: usize) -> Monitor {
-    let resolver = Resolver::from_kernel().expect("BTF");
-    let reason = resolver
-        .reasons()
-        .find(|reason| reason.name() == Some("NO_SOCKET"));
-    let number = reason
-        .and_then(|reason| reason.raw())
-        .expect("every kernel since 5.17");
-    let mut monitor = Monitor::builder()
-        .resolver(resolver)
-        .source(Synthetic::new(number, bytes, &places(count)))
-        .build()
-        .expect("it needs nothing");
-    let event = monitor.iter().next().expect("one").expect("a good one");
-    assert!(event.location.symbol.is_some(), "no symbols: not root?");
-    assert_eq!(event.reason.and_then(|reason| reason.raw()), Some(number));
-    monitor
 }
 
 fn batches(monitor: &mut Monitor) {

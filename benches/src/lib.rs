@@ -1,6 +1,7 @@
 //! What the benches share: measuring in child processes, drops on demand and from memory, the kernel's own count of a
-//! program's run time, and the floor, programs that do the least of their kind.
+//! program's run time, with a filter too, and the floor, programs that do the least of their kind.
 
+pub mod filtered;
 mod flood;
 pub mod floor;
 mod processes;

@@ -1,7 +1,7 @@
 //! Records from memory, as the eBPF backend has them: what is measured with them is the library without the kernel.
 
 use skbdrop::{
-    BackendKind, Layer,
+    BackendKind, Layer, Monitor, Resolver,
     backend::{Read, Reason, Record, Source, Time},
 };
 use std::{
@@ -120,4 +120,29 @@ pub fn places(count: usize) -> Vec<u64> {
     // Far from each other, as places of drops are.
     let step = places.len() / count;
     places.into_iter().step_by(step).take(count).collect()
+}
+
+/// A monitor of drops for `NO_SOCKET` at so many places, with `bytes` of each packet.
+///
+/// # Panics
+///
+/// It takes root, a kernel that gives reasons, and BTF.
+#[must_use]
+pub fn monitor(bytes: usize, count: usize) -> Monitor {
+    let resolver = Resolver::from_kernel().expect("BTF");
+    let reason = resolver
+        .reasons()
+        .find(|reason| reason.name() == Some("NO_SOCKET"));
+    let number = reason
+        .and_then(|reason| reason.raw())
+        .expect("every kernel since 5.17");
+    let mut monitor = Monitor::builder()
+        .resolver(resolver)
+        .source(Synthetic::new(number, bytes, &places(count)))
+        .build()
+        .expect("it needs nothing");
+    let event = monitor.iter().next().expect("one").expect("a good one");
+    assert!(event.location.symbol.is_some(), "no symbols: not root?");
+    assert_eq!(event.reason.and_then(|reason| reason.raw()), Some(number));
+    monitor
 }

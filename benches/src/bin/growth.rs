@@ -3,13 +3,7 @@
 //! for so many ports in one filter; and `places=N ns=N` for drops at so many places: nanoseconds an event of `next_batch`, from
 //! records in memory. As root.
 
-use skbdrop::{Backend, Filter, Monitor, Resolver};
-use skbdrop_benches::{
-    flood,
-    floor::{Floor, Kind},
-    run_time,
-    synthetic::{Synthetic, places},
-};
+use skbdrop_benches::{filtered, synthetic};
 use std::time::Instant;
 
 const ALTERNATIVES: [u32; 4] = [1, 4, 16, 64];
@@ -29,14 +23,14 @@ fn main() -> Result<()> {
         // Of each both must be looked at, since the datagrams are for port 9.
         let one = |n| format!("(port 9 and address 192.0.2.{n})");
         let all: Vec<String> = (0..count).map(one).collect();
-        let (ns, empty) = filtered(&all.join(" or "))?;
+        let (ns, empty) = with_filter(&all.join(" or "));
         println!("alternatives={count} ns={ns:.0} empty={empty:.0}");
     }
     for count in PORTS {
         // Every other one, so that no two are one range.
         let one = |n| format!("port {}", 1001 + 2 * n);
         let all: Vec<String> = (0..count).map(one).collect();
-        let (ns, empty) = filtered(&all.join(" or "))?;
+        let (ns, empty) = with_filter(&all.join(" or "));
         println!("ports={count} ns={ns:.0} empty={empty:.0}");
     }
     for count in PLACES {
@@ -46,41 +40,18 @@ fn main() -> Result<()> {
 }
 
 /// Nanoseconds a run of the program with the filter, and of an empty one.
-fn filtered(text: &str) -> Result<(f64, f64)> {
-    let filter: Filter = text.parse()?;
+fn with_filter(text: &str) -> (f64, f64) {
     let (mut ours, mut empty) = ([0.0; ROUNDS], [0.0; ROUNDS]);
     for (ours, empty) in ours.iter_mut().zip(&mut empty) {
-        let floor = Floor::attach(Kind::Empty)?;
-        *empty = ns_a_run()?;
-        drop(floor);
-        let builder = Monitor::builder().backend(Backend::Ebpf).symbols(false);
-        let monitor = builder.filter(filter.clone()).build()?;
-        *ours = ns_a_run()?;
-        let filtered = monitor.stats()?.filtered;
-        if filtered < DATAGRAMS as u64 {
-            return Err(format!("the filter `{text}` left out {filtered} of {DATAGRAMS}").into());
-        }
+        *empty = filtered::empty(DATAGRAMS);
+        *ours = filtered::filtered(text, DATAGRAMS);
     }
-    Ok((median(ours), median(empty)))
-}
-
-fn ns_a_run() -> Result<f64> {
-    let (spent, ()) = run_time::of_own_programs(|| flood(DATAGRAMS))?;
-    Ok(spent.mean_ns())
+    (median(ours), median(empty))
 }
 
 /// Nanoseconds an event of drops at so many places.
 fn resolved(count: usize) -> Result<f64> {
-    let resolver = Resolver::from_kernel()?;
-    let number = resolver.reasons().find_map(|reason| reason.raw());
-    let mut monitor = Monitor::builder()
-        .resolver(resolver)
-        .source(Synthetic::new(
-            number.ok_or("no reasons")?,
-            96,
-            &places(count),
-        ))
-        .build()?;
+    let mut monitor = synthetic::monitor(96, count);
     let mut take = || -> Result<f64> {
         let start = Instant::now();
         for _ in 0..EVENTS / BATCH {

@@ -51,8 +51,22 @@ pub(super) struct AtSnapLength {
     pub(super) lost: u64,
 }
 
-/// What there may be more and less of, as the program `growth` calls it.
-pub(super) const OF: [&str; 3] = ["alternatives", "ports", "places"];
+/// What there may be more and less of, as the program `growth` calls it, and in words.
+pub(super) const SIZES: [(&str, &str); 3] = [
+    (
+        "alternatives",
+        "With the size of a filter, in nanoseconds a run of the program in the kernel: *port and address*, so many times with `or` \
+         between them, where no drop passes and all are asked.",
+    ),
+    (
+        "ports",
+        "With so many ports in one filter, none of them that of the drops: they are searched by halves.",
+    ),
+    (
+        "places",
+        "With the number of places that drop, in nanoseconds an event of `next_batch`, from records in memory.",
+    ),
+];
 
 #[derive(Debug)]
 pub(super) struct AtSize {
@@ -162,7 +176,7 @@ fn sizes(bench: &Bench) -> Result<Vec<AtSize>> {
 }
 
 fn at_size(line: &str) -> Option<AtSize> {
-    let of = OF.into_iter().find(|of| line.starts_with(*of))?;
+    let (of, _) = SIZES.into_iter().find(|(of, _)| line.starts_with(*of))?;
     Some(AtSize {
         of,
         count: figure(line, of)?,

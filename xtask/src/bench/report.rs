@@ -1,7 +1,7 @@
 //! The report, as Markdown.
 
 use super::{
-    growth::Growth,
+    growth::{Growth, SIZES},
     programs::RunTime,
     provenance::Provenance,
     single::{Idle, Latency},
@@ -232,23 +232,6 @@ fn growth(growth: &Growth) -> String {
     }
     text
 }
-
-/// What [`growth::OF`](super::growth::OF) are.
-const SIZES: [(&str, &str); 3] = [
-    (
-        "alternatives",
-        "With the size of a filter, in nanoseconds a run of the program in the kernel: *port and address*, so many times with `or` \
-         between them, where no drop passes and all are asked.",
-    ),
-    (
-        "ports",
-        "With so many ports in one filter, none of them that of the drops: they are searched by halves.",
-    ),
-    (
-        "places",
-        "With the number of places that drop, in nanoseconds an event of `next_batch`, from records in memory.",
-    ),
-];
 
 fn thousands(rate: &super::statistics::Summary) -> String {
     format!("{:.0}", rate.map(|rate| rate / 1e3))
