@@ -3,7 +3,7 @@
 use crate::program::{
     config,
     memory::{Memory, read},
-    skb::{far, load},
+    skb::load,
 };
 use core::ptr;
 use skbdrop_ebpf::{ABSENT, MAX_BITS, Metadata, known};
@@ -79,7 +79,7 @@ pub(crate) unsafe fn fill<M: Memory>(
         if !rx_sk.is_null() {
             sk_net_cookie = cookie::<M>(rx_sk, config!(sk_net));
         } else {
-            let sk: *const u8 = far!(M, skb, skb_sk, ptr::null());
+            let sk: *const u8 = load!(M::far, skb, skb_sk, ptr::null());
             if !sk.is_null() {
                 sk_net_cookie = cookie::<M>(sk, config!(sk_net));
             }
@@ -131,5 +131,5 @@ fn cookie<M: Memory>(base: *const u8, offset: u32) -> u64 {
     if net.is_null() {
         return 0;
     }
-    far!(M, net, net_cookie, 0u64)
+    load!(M::far, net, net_cookie, 0u64)
 }

@@ -4,7 +4,7 @@ use crate::program::{
     CPUS, config, filter,
     memory::{self, Memory, add, argument},
     metadata, qdisc,
-    skb::{self, far, load},
+    skb::{self, load},
     socket, stack, wake,
 };
 use aya_ebpf::{
@@ -104,7 +104,7 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
     set!(sk_netns, sk_netns);
 
     // Without a device nobody reads what is there of one: the flags say so.
-    let dev: *const u8 = far!(M, skb, skb_dev, ptr::null());
+    let dev: *const u8 = load!(M::far, skb, skb_dev, ptr::null());
     if !dev.is_null() {
         if config!(dev_ifindex) != ABSENT && config!(dev_name) != ABSENT {
             known |= flags::DEV;

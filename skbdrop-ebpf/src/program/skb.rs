@@ -7,27 +7,19 @@ use crate::program::{
 use core::{arch::asm, ptr};
 use skbdrop_ebpf::{ABSENT, HEADER_NOT_SET};
 
-/// `$structure.$field` where the kernel has it, else `$otherwise`.
+/// `$structure.$field` where the kernel has it, else `$otherwise`; by [`Memory::load`], or by the method that is named.
 macro_rules! load {
     ($memory:ident, $base:expr, $offset:ident, $otherwise:expr) => {
+        $crate::program::skb::load!($memory::load, $base, $offset, $otherwise)
+    };
+    ($memory:ident::$how:ident, $base:expr, $offset:ident, $otherwise:expr) => {
         match $crate::program::config!($offset) {
             skbdrop_ebpf::ABSENT => $otherwise,
-            offset => $memory::load($base, offset),
+            offset => $memory::$how($base, offset),
         }
     };
 }
 pub(crate) use load;
-
-/// The same of what a pointer leads to, and of pointers.
-macro_rules! far {
-    ($memory:ident, $base:expr, $offset:ident, $otherwise:expr) => {
-        match $crate::program::config!($offset) {
-            skbdrop_ebpf::ABSENT => $otherwise,
-            offset => $memory::far($base, offset),
-        }
-    };
-}
-pub(crate) use far;
 
 /// The tracepoint's first argument.
 #[inline(always)]
@@ -63,7 +55,7 @@ pub(crate) fn sk_netns<M: Memory>(skb: *const u8, rx_sk: *const u8) -> u32 {
     if !rx_sk.is_null() {
         return netns::<M>(rx_sk, config!(sk_net));
     }
-    let sk: *const u8 = far!(M, skb, skb_sk, ptr::null());
+    let sk: *const u8 = load!(M::far, skb, skb_sk, ptr::null());
     if sk.is_null() {
         return 0;
     }

@@ -1,6 +1,6 @@
 //! The socket: the tracepoint's receiving one, else the packet's own.
 
-use crate::program::{config, memory::Memory, skb::far};
+use crate::program::{config, memory::Memory, skb::load};
 use core::ptr;
 use skbdrop_ebpf::{ABSENT, AF_INET, AF_INET6, Socket, TCP_NEW_SYN_RECV, TCP_TIME_WAIT, role};
 
@@ -14,7 +14,7 @@ pub(crate) unsafe fn fill<M: Memory>(skb: *const u8, rx_sk: *const u8, out: *mut
     let mut role = 0;
     let mut sk = rx_sk;
     if sk.is_null() {
-        sk = far!(M, skb, skb_sk, ptr::null());
+        sk = load!(M::far, skb, skb_sk, ptr::null());
     } else {
         role = role::RECEIVING;
     }
@@ -41,19 +41,19 @@ unsafe fn socket<M: Memory>(sk: *const u8, mut role: u32, out: *mut Socket) {
         }};
     }
     // What all have that stand for a socket.
-    let family: u16 = far!(M, sk, sk_family, 0);
-    let state: u8 = far!(M, sk, sk_state, 0);
+    let family: u16 = load!(M::far, sk, sk_family, 0);
+    let state: u8 = load!(M::far, sk, sk_state, 0);
     set!(family, family);
     set!(state, u16::from(state));
-    set!(cookie, far!(M, sk, sk_cookie, 0u64));
-    set!(num, far!(M, sk, sk_num, 0u16));
-    set!(dport, far!(M, sk, sk_dport, 0u16));
+    set!(cookie, load!(M::far, sk, sk_cookie, 0u64));
+    set!(num, load!(M::far, sk, sk_num, 0u16));
+    set!(dport, load!(M::far, sk, sk_dport, 0u16));
     set!(reserved, 0);
     let mut saddr = [0u64; 2];
     let mut daddr = [0u64; 2];
     if family == AF_INET {
-        saddr[0] = u64::from(far!(M, sk, sk_rcv_saddr, 0u32));
-        daddr[0] = u64::from(far!(M, sk, sk_daddr, 0u32));
+        saddr[0] = u64::from(load!(M::far, sk, sk_rcv_saddr, 0u32));
+        daddr[0] = u64::from(load!(M::far, sk, sk_daddr, 0u32));
     } else if family == AF_INET6
         && config!(sk_v6_rcv_saddr) != ABSENT
         && config!(sk_v6_daddr) != ABSENT
@@ -73,8 +73,8 @@ unsafe fn socket<M: Memory>(sk: *const u8, mut role: u32, out: *mut Socket) {
     let mut cgroup = 0u64;
     if config!(sk_state) != ABSENT && state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV {
         role |= role::FULL;
-        protocol = far!(M, sk, sk_protocol, 0);
-        kind = far!(M, sk, sk_type, 0);
+        protocol = load!(M::far, sk, sk_protocol, 0);
+        kind = load!(M::far, sk, sk_type, 0);
         if config!(sk_uid) != ABSENT {
             role |= role::UID;
             uid = M::far(sk, config!(sk_uid));
