@@ -28,18 +28,23 @@ impl Interface {
     /// network layer takes the packet in, in the sender's namespace. Together with the index that
     /// the packet came in by, which the skb holds apart, they can be told.
     ///
-    /// `iif` is that index and `sk_netns` the socket's namespace, 0 where there is none; `received` says that the
+    /// `iif` is that index and `sk_netns` reads the socket's namespace, 0 where there is none; `received` says that the
     /// socket is the receiver's.
     #[inline(always)]
     #[must_use]
-    pub fn tell(iif: u32, device: Option<Device>, sk_netns: u32, received: bool) -> Self {
+    pub fn tell(
+        iif: u32,
+        device: Option<Device>,
+        sk_netns: impl FnOnce() -> u32,
+        received: bool,
+    ) -> Self {
         let Some(device) = device else {
             // Past the link layer: the socket is the receiver's by now.
             return Self {
                 index: iif,
                 is_device: false,
                 is_sure: false,
-                netns: sk_netns,
+                netns: sk_netns(),
             };
         };
         // The device that it came in by is the one that it is at.
@@ -48,9 +53,10 @@ impl Interface {
                 index: iif,
                 is_device: true,
                 is_sure: true,
-                netns: if received { sk_netns } else { device.netns },
+                netns: if received { sk_netns() } else { device.netns },
             };
         }
+        let sk_netns = sk_netns();
         let agreed = sk_netns == device.netns;
         let is_device = agreed && iif == 0;
         Self {

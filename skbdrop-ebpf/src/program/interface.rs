@@ -3,7 +3,7 @@
 use crate::program::{
     config,
     memory::Memory,
-    skb::{self, load, netns, sk_netns},
+    skb::{self, inum, load, net, sk},
 };
 use skbdrop_ebpf::{ABSENT, Device, Interface};
 
@@ -16,14 +16,14 @@ pub(crate) fn interface<M: Memory>(
 ) -> Interface {
     let iif: u32 = load!(M, skb, skb_iif, 0);
     let rx_sk = skb::rx_sk(ctx);
-    let sk_netns = sk_netns::<M>(skb, rx_sk);
+    let sk_netns = || inum::<M>(net::<M>(sk::<M>(skb, rx_sk), config!(sk_net)));
     let mut device = None;
     if config!(has_device) != ABSENT {
         let dev: *const u8 = M::far(skb, config!(skb_dev));
         if !dev.is_null() {
             let read = Device {
                 index: M::far::<u32>(dev, config!(dev_ifindex)),
-                netns: netns::<M>(dev, config!(dev_net)),
+                netns: inum::<M>(net::<M>(dev, config!(dev_net))),
             };
             let half = |at: u32| M::far::<u64>(dev, config!(dev_name) + at);
             if read.index != 0 && read.netns != 0 && is_name(half, name) {

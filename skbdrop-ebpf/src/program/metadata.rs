@@ -3,9 +3,8 @@
 use crate::program::{
     config,
     memory::{Memory, read},
-    skb::load,
+    skb::{cookie, load},
 };
-use core::ptr;
 use skbdrop_ebpf::{ABSENT, MAX_BITS, Metadata, known};
 
 /// Writes the group. Where helpers may not read memory, GSO is left out, which is not in the
@@ -17,8 +16,8 @@ use skbdrop_ebpf::{ABSENT, MAX_BITS, Metadata, known};
 #[inline(always)]
 pub(crate) unsafe fn fill<M: Memory>(
     skb: *const u8,
-    dev: *const u8,
-    rx_sk: *const u8,
+    dev_net: *const u8,
+    sk_net: *const u8,
     out: *mut Metadata,
     may_read: bool,
 ) {
@@ -69,23 +68,8 @@ pub(crate) unsafe fn fill<M: Memory>(
         have |= known::VLAN;
     }
 
-    let mut dev_net_cookie = 0;
-    if !dev.is_null() && config!(dev_net) != ABSENT {
-        dev_net_cookie = cookie::<M>(dev, config!(dev_net));
-    }
-    set!(dev_net_cookie, dev_net_cookie);
-    let mut sk_net_cookie = 0;
-    if config!(sk_net) != ABSENT {
-        if !rx_sk.is_null() {
-            sk_net_cookie = cookie::<M>(rx_sk, config!(sk_net));
-        } else {
-            let sk: *const u8 = load!(M::far, skb, skb_sk, ptr::null());
-            if !sk.is_null() {
-                sk_net_cookie = cookie::<M>(sk, config!(sk_net));
-            }
-        }
-    }
-    set!(sk_net_cookie, sk_net_cookie);
+    set!(dev_net_cookie, cookie::<M>(dev_net));
+    set!(sk_net_cookie, cookie::<M>(sk_net));
 
     let mut gso_size = 0u16;
     let mut gso_segs = 0u16;
@@ -122,14 +106,4 @@ fn bits<M: Memory>(base: *const u8, at: u32, width: u32) -> u8 {
     }
     let byte: u8 = M::load(base, at >> 3);
     ((u32::from(byte) >> (at & 7)) & ((1 << width) - 1)) as u8
-}
-
-/// The cookie of the namespace whose `struct net *` is at `offset` of `base`; 0 if none.
-#[inline(always)]
-fn cookie<M: Memory>(base: *const u8, offset: u32) -> u64 {
-    let net = M::far::<*const u8>(base, offset);
-    if net.is_null() {
-        return 0;
-    }
-    load!(M::far, net, net_cookie, 0u64)
 }

@@ -97,7 +97,9 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
 
     let rx_sk = skb::rx_sk(ctx);
     set!(rx_sk, rx_sk as u64);
-    let sk_netns = skb::sk_netns::<M>(skb, rx_sk);
+    let sk = skb::sk::<M>(skb, rx_sk);
+    let sk_net = skb::net::<M>(sk, config!(sk_net));
+    let sk_netns = skb::inum::<M>(sk_net);
     if sk_netns != 0 {
         known |= flags::SK_NETNS;
     }
@@ -105,6 +107,7 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
 
     // Without a device nobody reads what is there of one: the flags say so.
     let dev: *const u8 = load!(M::far, skb, skb_dev, ptr::null());
+    let dev_net = skb::net::<M>(dev, config!(dev_net));
     if !dev.is_null() {
         if config!(dev_ifindex) != ABSENT && config!(dev_name) != ABSENT {
             known |= flags::DEV;
@@ -118,7 +121,7 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
         }
         if config!(dev_net) != ABSENT && config!(net_inum) != ABSENT {
             known |= flags::DEV_NETNS;
-            set!(dev_netns, skb::netns::<M>(dev, config!(dev_net)));
+            set!(dev_netns, skb::inum::<M>(dev_net));
         }
     }
 
@@ -128,13 +131,13 @@ unsafe fn fill<M: Memory>(ctx: *const u8, out: *mut Record, cpu: u32, lost: u64,
     if metadata_at != ABSENT {
         known |= flags::METADATA;
         // SAFETY: as above.
-        unsafe { metadata::fill::<M>(skb, dev, rx_sk, at(metadata_at).cast(), snap_len != 0) };
+        unsafe { metadata::fill::<M>(skb, dev_net, sk_net, at(metadata_at).cast(), snap_len != 0) };
     }
     let socket_at = config!(socket_at);
     if socket_at != ABSENT {
         known |= flags::SOCKET;
         // SAFETY: as above.
-        unsafe { socket::fill::<M>(skb, rx_sk, at(socket_at).cast()) };
+        unsafe { socket::fill::<M>(sk, !rx_sk.is_null(), at(socket_at).cast()) };
     }
     let stack_at = config!(stack_at);
     if stack_at != ABSENT {

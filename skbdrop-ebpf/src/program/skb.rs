@@ -45,34 +45,42 @@ pub(crate) fn rx_sk(ctx: *const u8) -> *const u8 {
     }
 }
 
-/// Inode number of the namespace of the receiving socket, else of the packet's own; 0 if there is none. The socket
-/// knows its namespace even where the device pointer is gone or overlaid.
+/// The receiving socket, else the packet's own; or null.
 #[inline(always)]
-pub(crate) fn sk_netns<M: Memory>(skb: *const u8, rx_sk: *const u8) -> u32 {
-    if config!(sk_net) == ABSENT {
-        return 0;
+pub(crate) fn sk<M: Memory>(skb: *const u8, rx_sk: *const u8) -> *const u8 {
+    if rx_sk.is_null() {
+        load!(M::far, skb, skb_sk, ptr::null())
+    } else {
+        rx_sk
     }
-    if !rx_sk.is_null() {
-        return netns::<M>(rx_sk, config!(sk_net));
-    }
-    let sk: *const u8 = load!(M::far, skb, skb_sk, ptr::null());
-    if sk.is_null() {
-        return 0;
-    }
-    netns::<M>(sk, config!(sk_net))
 }
 
-/// Inode number of the namespace whose `struct net *` is at `offset` of `base`; 0 if none.
+/// The namespace (`struct net`) of a socket or a device, whose pointer to it is at `offset`; null if there is none. The socket
+/// knows its namespace even where the device pointer is gone or overlaid.
 #[inline(always)]
-pub(crate) fn netns<M: Memory>(base: *const u8, offset: u32) -> u32 {
-    if config!(net_inum) == ABSENT {
-        return 0;
+pub(crate) fn net<M: Memory>(base: *const u8, offset: u32) -> *const u8 {
+    if offset == ABSENT || base.is_null() {
+        return ptr::null();
     }
-    let net = M::far::<*const u8>(base, offset);
+    M::far(base, offset)
+}
+
+/// Inode number of a namespace; 0 of none.
+#[inline(always)]
+pub(crate) fn inum<M: Memory>(net: *const u8) -> u32 {
     if net.is_null() {
         return 0;
     }
-    M::far::<u32>(net, config!(net_inum))
+    load!(M::far, net, net_inum, 0u32)
+}
+
+/// Cookie of a namespace; 0 of none.
+#[inline(always)]
+pub(crate) fn cookie<M: Memory>(net: *const u8) -> u64 {
+    if net.is_null() {
+        return 0;
+    }
+    load!(M::far, net, net_cookie, 0u64)
 }
 
 /// Whether the kernel has all that says where a packet's bytes are.

@@ -1,23 +1,17 @@
 //! The socket: the tracepoint's receiving one, else the packet's own.
 
 use crate::program::{config, memory::Memory, skb::load};
-use core::ptr;
 use skbdrop_ebpf::{ABSENT, AF_INET, AF_INET6, Socket, TCP_NEW_SYN_RECV, TCP_TIME_WAIT, role};
 
-/// Writes the group. Without a socket only its address is written, which is 0.
+/// Writes the group; `received` says that the socket is the receiving one. Without a socket only its address is written,
+/// which is 0.
 ///
 /// # Safety
 ///
 /// `out` points to a writable group.
 #[inline(always)]
-pub(crate) unsafe fn fill<M: Memory>(skb: *const u8, rx_sk: *const u8, out: *mut Socket) {
-    let mut role = 0;
-    let mut sk = rx_sk;
-    if sk.is_null() {
-        sk = load!(M::far, skb, skb_sk, ptr::null());
-    } else {
-        role = role::RECEIVING;
-    }
+pub(crate) unsafe fn fill<M: Memory>(sk: *const u8, received: bool, out: *mut Socket) {
+    let role = if received { role::RECEIVING } else { 0 };
     // SAFETY: `out` is valid for a whole group, as the caller promises.
     unsafe { (&raw mut (*out).address).write(sk as u64) };
     if !sk.is_null() {

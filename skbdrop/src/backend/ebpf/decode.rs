@@ -160,7 +160,7 @@ impl<'a> Interface<'a> {
         let iif = number(flags::IIF, field!(fields, iif: u32));
         let sk_netns = number(flags::SK_NETNS, field!(fields, sk_netns: u32));
         let received = field!(fields, rx_sk: u64) != 0;
-        let told = skbdrop_ebpf::Interface::tell(iif, device, sk_netns, received);
+        let told = skbdrop_ebpf::Interface::tell(iif, device, || sk_netns, received);
         // What lies over the pointer elsewhere is no text behind it.
         let device = device.filter(|device| {
             let is_text = name.iter().all(u8::is_ascii_graphic);
