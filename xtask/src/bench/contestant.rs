@@ -28,6 +28,7 @@ enum Kind {
     },
     Counter,
     TracefsRaw,
+    PerfFloor,
     PerfRecord,
     PerfTrace,
     BpftracePrint,
@@ -63,7 +64,7 @@ const fn other(id: &'static str, name: &'static str, kind: Kind) -> Contestant {
 }
 
 /// All of them, in the order of the report.
-const ALL: [Contestant; 13] = [
+const ALL: [Contestant; 14] = [
     other(
         "floor-empty",
         "floor: an empty program",
@@ -75,6 +76,11 @@ const ALL: [Contestant; 13] = [
         Kind::Floor("ring"),
     ),
     other("floor-hash", "floor: a per-CPU hash", Kind::Floor("hash")),
+    other(
+        "floor-perf",
+        "floor: perf events without time, thread and wake-up",
+        Kind::PerfFloor,
+    ),
     reader(
         "ebpf-96",
         "**skbdrop ebpf**, 96 bytes",
@@ -196,7 +202,7 @@ impl Contestant {
 
     /// Whether it is what the floor is, and no way to learn of drops.
     pub(super) fn is_floor(&self) -> bool {
-        matches!(self.kind, Kind::Floor(_))
+        matches!(self.kind, Kind::Floor(_) | Kind::PerfFloor)
     }
 
     /// Whether it is this library.
@@ -234,6 +240,7 @@ impl Contestant {
             }
             Kind::Counter => vec![binaries.path("counter")],
             Kind::TracefsRaw => vec![binaries.path("tracefs_raw")],
+            Kind::PerfFloor => vec![binaries.path("perf_floor")],
             Kind::PerfRecord => words(&[
                 "perf", "record", "-q", "-a", "-e", event, "-o", &output, "--", cat, &ready, "-",
             ]),
@@ -265,7 +272,7 @@ impl Contestant {
                 seen: figure(printed, "matched"),
                 lost: figure(printed, "lost"),
             },
-            Kind::TracefsRaw => Account {
+            Kind::TracefsRaw | Kind::PerfFloor => Account {
                 seen: figure(printed, "received"),
                 lost: figure(printed, "lost"),
             },

@@ -90,10 +90,23 @@ impl Process {
             }
         }
         process.start = began.elapsed();
-        let report = process.report()?;
-        let pid = figure(&report, "pid").and_then(|pid| u32::try_from(pid).ok());
-        process.pid = pid.ok_or("`usage` wrote no process number")?;
+        process.pid = process.number()?;
         Ok(process)
+    }
+
+    /// Of the process itself. What starts fast may be ready before `usage` has written it down.
+    fn number(&self) -> Result<u32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let pid = self.report().ok().and_then(|report| figure(&report, "pid"));
+            if let Some(pid) = pid.and_then(|pid| u32::try_from(pid).ok()) {
+                return Ok(pid);
+            }
+            if Instant::now() > deadline {
+                return Err("`usage` wrote no process number".into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Time on the processor so far, of all threads that live: what one took that has ended is not in it.
