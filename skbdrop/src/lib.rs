@@ -79,6 +79,7 @@ mod btf;
 mod clock;
 #[cfg(feature = "ebpf")]
 mod counters;
+mod decompress;
 mod diagnostics;
 mod error;
 mod event;

@@ -9,8 +9,8 @@
 //! | `vmlinuz.efi` (EFI zboot) | a packed `Image` or `vmlinux` |
 //! | any of these in gzip, xz, zstd, lz4 | the same |
 
-use super::{decompress::Compression, prune::prune};
-use crate::{Error, Result};
+use super::prune::prune;
+use crate::{Error, Result, decompress::Compression};
 use memchr::memmem;
 use object::{Object as _, ObjectSection as _};
 use std::{borrow::Cow, cmp::Reverse, ops::Range};

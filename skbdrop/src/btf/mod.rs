@@ -4,7 +4,6 @@
 //! pass over the raw bytes and copies out the handful that tells how drops look; `btf-rs`
 //! then reads that handful. Parsing the whole would take 200 ms and 40 MB.
 
-mod decompress;
 mod facts;
 pub(crate) mod image;
 mod prune;

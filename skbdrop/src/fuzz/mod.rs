@@ -30,6 +30,8 @@ pub use crate::backend::fuzz::netlink;
 pub use crate::backend::fuzz::perf;
 #[cfg(feature = "ebpf")]
 pub use crate::backend::fuzz::record;
+#[cfg(feature = "source-lines")]
+pub use crate::source_lines::fuzz::lines;
 pub use btf::btf;
 #[cfg(any(
     feature = "ebpf",
@@ -61,6 +63,8 @@ pub const TARGETS: &[Target] = &[
     #[cfg(feature = "image")]
     ("image", image),
     ("kallsyms", kallsyms),
+    #[cfg(feature = "source-lines")]
+    ("lines", lines),
     #[cfg(feature = "netlink")]
     ("netlink", netlink),
     ("packet", packet),
@@ -114,7 +118,8 @@ mod tests {
         feature = "perf",
         feature = "netlink",
         feature = "replay",
-        feature = "image"
+        feature = "image",
+        feature = "source-lines"
     ))]
     fn each_target_has_a_program_and_a_corpus() {
         use std::collections::BTreeSet;

@@ -1,23 +1,33 @@
-//! A file with debug information, as far as lines are told by it.
+//! A file with debug information, as far as lines are told by it: a kernel, which is linked, or a module, which is not.
 
-use crate::{Error, Result};
+use super::{functions::Functions, hex, layout::Layout};
+use crate::{Error, Result, decompress::Compression};
 use addr2line::Context;
 use gimli::{Dwarf, EndianArcSlice, RunTimeEndian, SectionId};
 use object::{
-    Object as _, ObjectSection as _, ObjectSymbol as _,
-    read::{ReadCache, elf::ElfFile64},
+    Object as _, ObjectSection as _, elf,
+    read::{
+        ReadCache,
+        elf::{ElfFile64, ElfSection64, FileHeader as _, Sym as _},
+    },
 };
 use std::{
+    borrow::Cow,
     fs::File,
+    io::{self, Cursor, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 /// Bytes of the file as they are asked for: what a user names may change, so it is not mapped.
-type Cache = ReadCache<File>;
+type Cache = ReadCache<Bounded>;
+pub(super) type Elf<'a> = ElfFile64<'a, object::Endianness, &'a Cache>;
+pub(super) type Section<'a, 'b> = ElfSection64<'a, 'b, object::Endianness, &'a Cache>;
 
 /// What tells where variables are, and no lines.
 const UNUSED: [SectionId; 2] = [SectionId::DebugLoc, SectionId::DebugLocLists];
+/// The most that is read of a packed file, in bytes: as much as is unpacked at most.
+const MAX_PACKED: u64 = 256 << 20;
 
 /// An open file.
 pub(super) struct DebugFile {
@@ -26,23 +36,52 @@ pub(super) struct DebugFile {
 }
 
 impl DebugFile {
+    /// Opens a file, which may be packed as modules are.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|e| {
-            Error::io(
-                format!("cannot open the debug information `{}`", path.display()),
-                e,
-            )
+        let cannot = |e| {
+            let path = path.display();
+            Error::io(format!("cannot open the debug information `{path}`"), e)
+        };
+        let mut file = File::open(path).map_err(cannot)?;
+        let mut head = Vec::new();
+        let read = file.by_ref().take(16).read_to_end(&mut head);
+        read.map_err(cannot)?;
+        let Some(compression) = Compression::of(&head) else {
+            let len = file.seek(SeekFrom::End(0)).map_err(cannot)?;
+            return Self::of(path, Box::new(file), len);
+        };
+        let mut packed = head;
+        let read = file.take(MAX_PACKED).read_to_end(&mut packed);
+        read.map_err(cannot)?;
+        let unpacked = compression.unpack(&packed).map_err(|e| {
+            let (path, name) = (path.display(), compression.name());
+            Error::new(e.kind(), format!("cannot unpack `{path}` from {name}")).caused_by(e)
         })?;
+        Self::from_bytes(path, unpacked)
+    }
+
+    /// What was in a file of this name.
+    pub(super) fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
+        let len = bytes.len() as u64;
+        Self::of(path, Box::new(Cursor::new(bytes)), len)
+    }
+
+    fn of(path: &Path, bytes: Box<dyn Bytes>, len: u64) -> Result<Self> {
+        let left = len.saturating_mul(2).saturating_add(STRINGS);
         let file = Self {
             path: path.to_owned(),
-            cache: ReadCache::new(file),
+            cache: ReadCache::new(Bounded { bytes, left }),
         };
         file.elf()?;
         Ok(file)
     }
 
-    fn elf(&self) -> Result<ElfFile64<'_, object::Endianness, &Cache>> {
+    fn elf(&self) -> Result<Elf<'_>> {
         ElfFile64::parse(&self.cache).map_err(|e| self.bad(e))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn build_id(&self) -> Result<Option<Vec<u8>>> {
@@ -51,43 +90,130 @@ impl DebugFile {
         Ok(build_id.map(<[u8]>::to_vec))
     }
 
+    /// Refuses a file of another build; `what` is what has this build ID.
+    pub(super) fn expect_build_id(&self, build_id: &[u8], what: &str) -> Result<()> {
+        let found = self.build_id()?;
+        if found.as_deref() == Some(build_id) {
+            return Ok(());
+        }
+        let found = found.map_or_else(|| "none".to_owned(), |it| hex(&it));
+        Err(Error::invalid_data(format!(
+            "the debug information in `{}` is of another build than {what}: its build ID is {found}, that of {what} {}",
+            self.path.display(),
+            hex(build_id)
+        )))
+    }
+
+    /// Whether it is stripped.
+    pub(super) fn has_debug_information(&self) -> Result<bool> {
+        let elf = self.elf()?;
+        Ok(elf.section_by_name(SectionId::DebugInfo.name()).is_some())
+    }
+
     /// The address that a symbol was linked to; `None` if the file has it not.
     pub(super) fn address_of(&self, name: &str) -> Option<u64> {
         let elf = self.elf().ok()?;
-        let symbol = elf.symbols().find(|symbol| symbol.name() == Ok(name));
-        symbol.map(|symbol| symbol.address())
+        let symbols = elf.elf_symbol_table();
+        let names = elf.section_by_index(symbols.string_section()).ok()?;
+        let names = names.data().ok()?;
+        let endian = elf.endian();
+        let symbol = symbols.iter().find(|symbol| {
+            let at = names.get(symbol.st_name(endian) as usize..);
+            let rest = at.and_then(|at| at.strip_prefix(name.as_bytes()));
+            rest.and_then(<[u8]>::first) == Some(&0)
+        });
+        symbol.map(|symbol| symbol.st_value(endian))
+    }
+
+    /// The functions of a module, at the addresses that [`context`](Self::context) has them at.
+    pub(super) fn functions(&self) -> Result<Functions> {
+        let elf = self.elf()?;
+        let Some(layout) = self.layout(&elf)? else {
+            return Err(Error::invalid_data(format!(
+                "`{}` is no module: it is linked already",
+                self.path.display()
+            )));
+        };
+        Functions::of(&elf, &layout).map_err(|e| self.bad(e))
     }
 
     /// Reads the debug information.
     pub(super) fn context(&self) -> Result<Context<EndianArcSlice<RunTimeEndian>>> {
-        let elf = self.elf()?;
-        let endian = if elf.is_little_endian() {
-            RunTimeEndian::Little
-        } else {
-            RunTimeEndian::Big
-        };
-        let section = |id: SectionId| {
-            let bytes = match elf.section_by_name(id.name()) {
-                Some(section) if !UNUSED.contains(&id) => {
-                    section.uncompressed_data().map_err(|e| self.bad(e))?
-                }
-                _ => Default::default(),
-            };
-            Ok::<_, Error>(EndianArcSlice::new(Arc::from(&*bytes), endian))
-        };
-        if elf.section_by_name(SectionId::DebugInfo.name()).is_none() {
+        if !self.has_debug_information()? {
             return Err(Error::invalid_data(format!(
                 "`{}` has no debug information (needs CONFIG_DEBUG_INFO, and a file that is not stripped)",
                 self.path.display()
             )));
         }
-        let dwarf = Dwarf::load(section)?;
+        let elf = self.elf()?;
+        let layout = self.layout(&elf)?;
+        let endian = if elf.is_little_endian() {
+            RunTimeEndian::Little
+        } else {
+            RunTimeEndian::Big
+        };
+        let dwarf = Dwarf::load(|id| {
+            let found = elf.section_by_name(id.name());
+            let found = found.filter(|_| !UNUSED.contains(&id));
+            let bytes = match &found {
+                Some(section) => section.uncompressed_data().map_err(|e| self.bad(e))?,
+                None => Cow::default(),
+            };
+            let mut bytes = Arc::from(&*bytes);
+            if let (Some(section), Some(layout)) = (&found, &layout) {
+                let relocated = layout.relocate(&elf, section, Arc::make_mut(&mut bytes));
+                relocated.map_err(|e| self.bad(e))?;
+            }
+            Ok::<_, Error>(EndianArcSlice::new(bytes, endian))
+        })?;
         Context::from_dwarf(dwarf).map_err(|e| self.bad(e))
     }
 
+    /// Where the sections of a module are; `None` for what has addresses already.
+    fn layout(&self, elf: &Elf<'_>) -> Result<Option<Layout>> {
+        if elf.elf_header().e_type(elf.endian()) != elf::ET_REL {
+            return Ok(None);
+        }
+        Layout::of(elf).map(Some).map_err(|e| self.bad(e))
+    }
+
     fn bad(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-        let path = self.path.display();
-        Error::invalid_data(format!("cannot read the debug information in `{path}`"))
-            .caused_by(error)
+        corrupt(&self.path, error)
+    }
+}
+
+/// What to say of debug information that is not as it should be.
+pub(super) fn corrupt(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let path = path.display();
+    Error::invalid_data(format!("cannot read the debug information in `{path}`")).caused_by(error)
+}
+
+/// What can be read at any place.
+trait Bytes: Read + Seek {}
+
+impl<T: Read + Seek> Bytes for T {}
+
+/// Bytes that are read about once. What is read is kept, and the sections of a corrupt file may overlap: such a file would
+/// fill the memory.
+pub(super) struct Bounded {
+    bytes: Box<dyn Bytes>,
+    left: u64,
+}
+
+/// Room for names of sections, in bytes: each is read with what is behind it.
+const STRINGS: u64 = 16 << 20;
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(buffer)?;
+        let left = self.left.checked_sub(count as u64);
+        self.left = left.ok_or_else(|| io::Error::other("the sections overlap"))?;
+        Ok(count)
+    }
+}
+
+impl Seek for Bounded {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.bytes.seek(to)
     }
 }

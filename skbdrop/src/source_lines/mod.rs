@@ -1,12 +1,20 @@
 //! Source lines of places in the kernel, where its debug information is at hand.
 
 mod debug_file;
+mod functions;
+#[cfg(any(fuzzing, test))]
+pub(crate) mod fuzz;
+mod layout;
+mod lookup;
+mod module;
+mod modules;
 mod notes;
+mod places;
 
 use crate::{Error, ErrorKind, Location, Result, symbols};
-use addr2line::Context;
 use debug_file::DebugFile;
-use gimli::{EndianArcSlice, RunTimeEndian};
+use lookup::Lookup;
+use modules::Modules;
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
@@ -20,7 +28,13 @@ const CODE: &str = "_stext";
 /// The debug information of a kernel: which source lines its instructions are of.
 ///
 /// It is read into memory, some hundred megabytes for a distribution's kernel, and what was asked for once is quick
-/// to ask again. Places in modules are not told: their debug information is in files of their own.
+/// to ask again.
+///
+/// Modules have theirs in files of their own. Such a file is looked for and read the first time that a place in the module is
+/// asked for, and stays in memory: by build ID in `/usr/lib/debug/.build-id`, then by name below
+/// `/usr/lib/debug/lib/modules/RELEASE` (`NAME.ko.debug` or `NAME.ko`), then the module itself below `/lib/modules/RELEASE`,
+/// where it is not stripped; packed ones with the crate's feature `image`. What is not there then is not looked for again
+/// before the module is loaded anew.
 ///
 /// ```no_run
 /// let mut drops = skbdrop::Monitor::builder().build()?;
@@ -36,10 +50,10 @@ const CODE: &str = "_stext";
 #[doc(alias = "DWARF")]
 #[doc(alias = "addr2line")]
 pub struct SourceLines {
-    path: PathBuf,
-    context: Context<EndianArcSlice<RunTimeEndian>>,
+    kernel: Lookup,
     /// What to add to an address in the file to have the address in memory.
     shift: u64,
+    modules: Modules,
 }
 
 /// A line of the kernel's source. `Display` is `FILE:LINE in FUNCTION`.
@@ -64,10 +78,9 @@ impl SourceLines {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if it is in none of these places; else as [`open`](Self::open).
     pub fn from_kernel() -> Result<Self> {
-        let release = rustix::system::uname();
-        let release = release.release().to_string_lossy();
+        let release = running_release();
         let build_id = running_build_id()?;
-        let places = places(&build_id, &release);
+        let places = places::of_kernel(&build_id, &release);
         match places.iter().find(|path| path.exists()) {
             Some(path) => Self::open(path),
             None => Err(Error::new(
@@ -109,84 +122,47 @@ impl SourceLines {
         shift: impl FnOnce(&DebugFile) -> Result<u64>,
     ) -> Result<Self> {
         let file = DebugFile::open(path)?;
-        match file.build_id()? {
-            Some(found) if found == build_id => {}
-            found => {
-                let found = found.map_or_else(|| "none".to_owned(), |it| hex(&it));
-                return Err(Error::invalid_data(format!(
-                    "the debug information in `{}` is of another kernel: its build ID is {found}, the running one's {}",
-                    path.display(),
-                    hex(build_id)
-                )));
-            }
-        }
+        file.expect_build_id(build_id, "the running kernel")?;
         Ok(Self {
             shift: shift(&file)?,
-            context: file.context()?,
-            path: path.to_owned(),
+            kernel: Lookup::new(&file)?,
+            modules: Modules::new(Path::new("/"), running_release()),
         })
     }
 
-    /// The file that it was read from.
+    /// The file that it was read from: the kernel's own, not a module's.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.kernel.path()
     }
 
     /// The lines of a place, as an event or [`Monitor::symbolize`](crate::Monitor::symbolize) gives it: of the call that
     /// freed the packet, or of one further out. Several where the compiler built functions into one another, the innermost
-    /// first. None for a place in a module, or one that the file does not know.
+    /// first. None for a place that the file does not know, or in a module whose debug information is not installed.
+    ///
+    /// A place in a module is found by its function and the offset in it. Where the module has several functions of that name,
+    /// and their lines differ, there are none.
     ///
     /// # Errors
     ///
-    /// The debug information is corrupt.
+    /// [`InvalidData`](ErrorKind::InvalidData) if the debug information is corrupt, or a module's is of another build than the
+    /// module that is loaded; a module's cannot be read.
     pub fn lines(&self, location: &Location) -> Result<Vec<SourceLine>> {
-        let in_module = location
-            .symbol
-            .as_ref()
-            .is_some_and(|symbol| symbol.module.is_some());
-        match location.address {
-            Some(address) if !in_module => self.lines_of_call(address),
-            _ => Ok(Vec::new()),
+        if let Some(symbol) = &location.symbol
+            && let Some(module) = &symbol.module
+        {
+            return self.modules.lines(module, symbol);
         }
-    }
-
-    /// Of the call that returns to this address.
-    fn lines_of_call(&self, address: u64) -> Result<Vec<SourceLine>> {
-        let corrupt = |e| {
-            let path = self.path.display();
-            Error::invalid_data(format!("cannot read the debug information in `{path}`"))
-                .caused_by(e)
-        };
-        // The instruction after the call may be another line's.
-        let linked_at = address.wrapping_sub(self.shift).wrapping_sub(1);
-        let found = self.context.find_frames(linked_at).skip_all_loads();
-        let mut frames = found.map_err(corrupt)?;
-        let mut lines = Vec::new();
-        while let Some(frame) = frames.next().map_err(corrupt)? {
-            let Some(place) = frame.location else {
-                continue;
-            };
-            let Some(file) = place.file else {
-                continue;
-            };
-            let name = frame.function.as_ref().map(|it| it.raw_name());
-            let function = name.and_then(Result::ok).map(|name| name.into_owned());
-            lines.push(SourceLine {
-                file: file.to_owned(),
-                line: place.line.filter(|&line| line != 0),
-                column: place.column.filter(|&column| column != 0),
-                function,
-            });
-        }
-        Ok(lines)
+        location.address.map_or(Ok(Vec::new()), |address| {
+            self.kernel.of_call(address.wrapping_sub(self.shift))
+        })
     }
 }
 
 impl fmt::Debug for SourceLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SourceLines")
-            .field("path", &self.path)
+            .field("path", &self.path())
             .field("shift", &format_args!("{:#x}", self.shift))
             .finish_non_exhaustive()
     }
@@ -216,19 +192,10 @@ fn running_build_id() -> Result<Vec<u8>> {
         .ok_or_else(|| Error::not_supported(format!("no build ID in `{KERNEL_NOTES}`")))
 }
 
-/// Where debug information of a kernel is put, the surest first.
-fn places(build_id: &[u8], release: &str) -> Vec<PathBuf> {
-    let digits = hex(build_id);
-    let (first, rest) = digits.split_at(digits.len().min(2));
-    [
-        format!("/usr/lib/debug/.build-id/{first}/{rest}.debug"),
-        format!("/usr/lib/debug/boot/vmlinux-{release}"),
-        format!("/usr/lib/debug/lib/modules/{release}/vmlinux"),
-        format!("/usr/lib/debug/usr/lib/modules/{release}/vmlinux"),
-        format!("/lib/modules/{release}/build/vmlinux"),
-    ]
-    .map(PathBuf::from)
-    .to_vec()
+/// Its release, as in `/lib/modules`.
+fn running_release() -> String {
+    let name = rustix::system::uname();
+    name.release().to_string_lossy().into_owned()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -296,14 +263,14 @@ mod tests {
         assert!(name.contains("told"), "{last:?}");
         assert!(last.to_string().contains("mod.rs:"), "{last}");
 
-        // What is no place of this program's, and what is in a module.
+        // What is no place of this program's, and what is in a module that is nowhere.
         for address in [0, 1, u64::MAX] {
             assert_eq!(lines.lines(&at(address)).ok(), Some(Vec::new()));
         }
         let in_module = Location {
             symbol: Some(Arc::new(Symbol {
                 name: "nft_do_chain".into(),
-                module: Some("nf_tables".into()),
+                module: Some("no_such_module".into()),
                 offset: 0,
             })),
             ..at(address)
@@ -338,16 +305,5 @@ mod tests {
             ),
             "{missing}"
         );
-    }
-
-    #[test]
-    fn the_surest_place_is_the_first() {
-        let places = places(&[0xab, 0xcd, 0x01], "6.1.0");
-        assert_eq!(
-            places[0],
-            Path::new("/usr/lib/debug/.build-id/ab/cd01.debug")
-        );
-        assert_eq!(places[1], Path::new("/usr/lib/debug/boot/vmlinux-6.1.0"));
-        assert_eq!(super::places(&[], "").len(), places.len());
     }
 }

@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// A way in which the kernel's build packs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     Gzip,
     Xz,
     Zstd,
@@ -18,12 +18,12 @@ pub(super) enum Compression {
 }
 
 impl Compression {
-    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
         let known = MAGIC.iter().find(|(magic, _)| bytes.starts_with(magic));
         known.map(|(_, compression)| *compression)
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Xz => "xz",
@@ -34,7 +34,7 @@ impl Compression {
     }
 
     /// Unpacks what `packed` begins with; bytes after its end are passed over.
-    pub(super) fn unpack(self, packed: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn unpack(self, packed: &[u8]) -> Result<Vec<u8>> {
         if let Self::Unread(_) = self {
             return Err(Error::not_supported(
                 "gzip, xz, zstd and lz4 are read (unpack it first, a kernel image with \

@@ -1,0 +1,124 @@
+//! Modules' debug information, read when a place in one is asked for.
+
+#[cfg(test)]
+mod tests;
+
+use super::{
+    SourceLine,
+    debug_file::DebugFile,
+    module::Module,
+    notes,
+    places::{self, is_plain},
+};
+use crate::{Error, Result, Symbol};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Modules that are remembered; past it all are forgotten and read anew. No kernel has so many loaded, while what was recorded
+/// elsewhere may name any.
+const MAX_KNOWN: usize = 1024;
+
+/// Of the running kernel.
+pub(super) struct Modules {
+    /// What all folders are in: `/`, but in tests.
+    root: PathBuf,
+    release: String,
+    known: RefCell<HashMap<Arc<str>, Known>>,
+}
+
+/// What became of reading a module's debug information.
+struct Known {
+    /// Of the module that was loaded then.
+    build_id: Option<Vec<u8>>,
+    /// `None` if there is none.
+    module: Result<Option<Module>, Arc<Error>>,
+}
+
+impl Modules {
+    pub(super) fn new(root: &Path, release: String) -> Self {
+        Self {
+            root: root.to_owned(),
+            release,
+            known: RefCell::default(),
+        }
+    }
+
+    /// Of a place in this module; none if its debug information is nowhere.
+    pub(super) fn lines(&self, name: &Arc<str>, symbol: &Symbol) -> Result<Vec<SourceLine>> {
+        // What the kernel lists as modules may be none, and what was recorded may be anything.
+        if !is_plain(name) {
+            return Ok(Vec::new());
+        }
+        let build_id = self.loaded_build_id(name)?;
+        let mut known = self.known.borrow_mut();
+        // Another one of the same name may have been loaded since.
+        let is_known = known.get(name).is_some_and(|it| it.build_id == build_id);
+        if !is_known {
+            if known.len() >= MAX_KNOWN {
+                known.clear();
+            }
+            let module = self.find(name, build_id.as_deref()).map_err(Arc::new);
+            known.insert(Arc::clone(name), Known { build_id, module });
+        }
+        match known.get(name).map(|it| &it.module) {
+            Some(Ok(Some(module))) => module.lines(symbol),
+            Some(Err(e)) => Err(Error::new(
+                e.kind(),
+                format!("cannot tell source lines of the module `{name}`"),
+            )
+            .caused_by(Arc::clone(e))),
+            Some(Ok(None)) | None => Ok(Vec::new()),
+        }
+    }
+
+    /// The build ID of a module that is loaded; `None` if it is not, or has none.
+    fn loaded_build_id(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.root.join(format!(
+            "sys/module/{}/notes/.note.gnu.build-id",
+            name.replace('-', "_")
+        ));
+        match fs::read(&path) {
+            Ok(notes) => Ok(notes::build_id(&notes).map(<[u8]>::to_vec)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => {
+                let path = path.display();
+                Err(Error::io(
+                    format!("cannot read the module's build ID `{path}`"),
+                    e,
+                ))
+            }
+        }
+    }
+
+    /// Reads the first file that is of this build. Where there are but others, what is wrong with the first of them is told.
+    fn find(&self, name: &str, build_id: Option<&[u8]>) -> Result<Option<Module>> {
+        let mut refused = None;
+        for folder in places::of_modules(&self.root, &self.release, build_id) {
+            for path in folder.files(name)? {
+                match read(&path, name, build_id) {
+                    Ok(Some(module)) => return Ok(Some(module)),
+                    Ok(None) => {}
+                    Err(e) => refused = refused.or(Some(e)),
+                }
+            }
+        }
+        refused.map_or(Ok(None), Err)
+    }
+}
+
+/// Reads one file; `None` if it is stripped.
+fn read(path: &Path, name: &str, build_id: Option<&[u8]>) -> Result<Option<Module>> {
+    let file = DebugFile::open(path)?;
+    if !file.has_debug_information()? {
+        return Ok(None);
+    }
+    if let Some(build_id) = build_id {
+        file.expect_build_id(build_id, &format!("the loaded module `{name}`"))?;
+    }
+    Module::read(&file).map(Some)
+}

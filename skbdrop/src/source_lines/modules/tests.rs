@@ -1,0 +1,389 @@
+//! Modules as a compiler makes them, against the lines of their sources and against what binutils say.
+
+use super::*;
+use crate::{ErrorKind, source_lines::fuzz};
+use std::{
+    collections::BTreeSet,
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+/// What is loaded in these tests, and its release.
+const MODULE: &str = "nf_made_up";
+const RELEASE: &str = "6.1.0-test";
+const BUILD_ID: [u8; 4] = [0xab, 0xcd, 0x01, 0x02];
+
+/// Functions in three sections, all of which begin at 0. Lines are counted from 1.
+const ONE: &str = r#"extern void leave(const void *what);
+static inline __attribute__((always_inline)) void inlined(const void *what)
+{
+	leave(what);
+}
+void in_text(const void *what)
+{
+	leave(what);
+	inlined(what);
+	leave(0);
+}
+__attribute__((noinline)) static void twin(const void *what)
+{
+	leave(what);
+	leave(0);
+}
+__attribute__((section(".init.text"))) void in_init(const void *what)
+{
+	leave(what);
+	twin(what);
+	leave(0);
+}
+__attribute__((section(".text.unlikely"))) void in_unlikely(const void *what)
+{
+	inlined(what);
+	leave(what);
+	leave(0);
+}
+__asm__(".section .note.gnu.build-id,\"a\",%note\n"
+	".long 4, 4, 3\n.asciz \"GNU\"\n.byte 0xab, 0xcd, 0x01, 0x02\n.previous\n");
+"#;
+/// Another file of the same module, with a function of a name that is in the first one too.
+const OTHER: &str = r#"extern void leave(const void *what);
+__attribute__((noinline)) static void twin(const void *what)
+{
+	leave(0);
+	leave(what);
+}
+void in_other(const void *what)
+{
+	leave(what);
+	twin(what);
+	leave(0);
+}
+"#;
+
+/// A folder with what is installed on a machine.
+struct Machine(PathBuf);
+
+impl Machine {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("skbdrop-lines-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    /// One on which the module is loaded.
+    fn with_module_loaded(build_id: &[u8]) -> Self {
+        let machine = Self::new();
+        machine.load(build_id);
+        machine
+    }
+
+    fn load(&self, build_id: &[u8]) {
+        let mut note = Vec::new();
+        for word in [4, build_id.len() as u32, 3] {
+            note.extend_from_slice(&word.to_ne_bytes());
+        }
+        note.extend_from_slice(b"GNU\0");
+        note.extend_from_slice(build_id);
+        let file = format!("sys/module/{MODULE}/notes/.note.gnu.build-id");
+        self.install(&file, &note);
+    }
+
+    fn install(&self, file: &str, content: &[u8]) {
+        let path = self.0.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn modules(&self) -> Modules {
+        Modules::new(&self.0, RELEASE.to_owned())
+    }
+
+    fn lines(&self, function: &str, offset: u64) -> Result<Vec<SourceLine>> {
+        lines(&self.modules(), function, offset)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn lines(modules: &Modules, function: &str, offset: u64) -> Result<Vec<SourceLine>> {
+    modules.lines(
+        &MODULE.into(),
+        &Symbol {
+            name: function.into(),
+            module: Some(MODULE.into()),
+            offset,
+        },
+    )
+}
+
+fn run(command: &mut Command) {
+    let out = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{command:?}: {errors}");
+}
+
+/// Both sources made one module, in the way of the kernel's build: not linked, but put together.
+fn module(options: &[&str]) -> Vec<u8> {
+    let folder = Machine::new();
+    for (name, source) in [("one", ONE), ("other", OTHER)] {
+        folder.install(&format!("{name}.c"), source.as_bytes());
+        run(Command::new("cc")
+            .args(["-O2", "-g", "-c", "-fno-pic", "-fno-optimize-sibling-calls"])
+            .args(["-fno-ipa-icf", "-fno-ipa-cp"])
+            .args(options)
+            .args(["-o", &format!("{name}.o"), &format!("{name}.c")])
+            .current_dir(&folder.0));
+    }
+    run(Command::new("ld")
+        .args(["-r", "-o", "module.ko", "one.o", "other.o"])
+        .current_dir(&folder.0));
+    fs::read(folder.0.join("module.ko")).unwrap()
+}
+
+/// The same through objcopy.
+fn objcopy(module: &[u8], options: &[&str]) -> Vec<u8> {
+    let folder = Machine::new();
+    folder.install("module.ko", module);
+    run(Command::new("objcopy")
+        .args(options)
+        .args(["module.ko", "out"])
+        .current_dir(&folder.0));
+    fs::read(folder.0.join("out")).unwrap()
+}
+
+fn read_module(bytes: &[u8]) -> Result<Module> {
+    Module::read(&DebugFile::from_bytes(
+        Path::new("module.ko"),
+        bytes.to_vec(),
+    )?)
+}
+
+fn function_size(module: &[u8], name: &str) -> u64 {
+    let module = read_module(module).unwrap();
+    let found = module.functions().iter().find(|(found, _)| *found == name);
+    found.unwrap_or_else(|| panic!("no function {name}")).1
+}
+
+/// All lines of a function, with the name of the innermost function that they are of.
+fn all_lines(module: &Module, name: &str) -> BTreeSet<(String, String, u32)> {
+    let function = module.functions().iter().find(|(found, _)| *found == name);
+    let (_, size) = function.unwrap_or_else(|| panic!("no function {name}"));
+    let mut all = BTreeSet::new();
+    for offset in 1..=size {
+        let symbol = Symbol {
+            name: name.into(),
+            module: None,
+            offset,
+        };
+        let lines = module.lines(&symbol).unwrap();
+        assert!(!lines.is_empty(), "{name}+{offset:#x}");
+        // The function around all that was built into it has the symbol's name.
+        let outermost = lines.last().unwrap();
+        assert_eq!(outermost.function.as_deref(), Some(name));
+        let inner = &lines[0];
+        // The compiler has its own lines for what belongs to none.
+        if let (Some(line), Some(function)) = (inner.line, &inner.function) {
+            all.insert((inner.file.clone(), function.clone(), line));
+        }
+    }
+    all
+}
+
+#[track_caller]
+fn assert_lines_are_the_sources(module: &Module) {
+    let expected: [(&str, &str, &[(&str, u32)]); 4] = [
+        (
+            "in_text",
+            "one.c",
+            &[("in_text", 8), ("inlined", 4), ("in_text", 10)],
+        ),
+        (
+            "in_init",
+            "one.c",
+            &[("in_init", 19), ("in_init", 20), ("in_init", 21)],
+        ),
+        (
+            "in_unlikely",
+            "one.c",
+            &[("inlined", 4), ("in_unlikely", 26), ("in_unlikely", 27)],
+        ),
+        (
+            "in_other",
+            "other.c",
+            &[("in_other", 9), ("in_other", 10), ("in_other", 11)],
+        ),
+    ];
+    for (name, file, calls) in expected {
+        let found = all_lines(module, name);
+        for (function, line) in calls {
+            let call = found.iter().find(|it| (&*it.1, it.2) == (function, *line));
+            assert!(
+                call.is_some_and(|it| it.0.ends_with(file)),
+                "{function}:{line} of {found:?}"
+            );
+        }
+        // None of another function: each is on its lines, and what is built into it on its own.
+        for (path, function, line) in &found {
+            let of = if function == "inlined" {
+                2..=5
+            } else {
+                own_lines(name)
+            };
+            assert!(
+                path.ends_with(file) && of.contains(line),
+                "{path}:{line} in {function}"
+            );
+        }
+    }
+}
+
+fn own_lines(name: &str) -> std::ops::RangeInclusive<u32> {
+    match name {
+        "in_text" => 6..=11,
+        "in_init" => 17..=22,
+        "in_unlikely" => 23..=28,
+        "in_other" => 7..=12,
+        _ => panic!("{name}"),
+    }
+}
+
+#[test]
+fn lines_are_those_of_the_source() {
+    for version in ["-gdwarf-4", "-gdwarf-5"] {
+        let whole = module(&[version]);
+        assert_lines_are_the_sources(&read_module(&whole).unwrap());
+        // What distributions put aside has the sections' sizes, and nothing in them.
+        let split = objcopy(&whole, &["--only-keep-debug"]);
+        assert_lines_are_the_sources(&read_module(&split).unwrap());
+    }
+}
+
+#[test]
+fn functions_in_sections_of_their_own() {
+    let many = module(&["-ffunction-sections"]);
+    assert_lines_are_the_sources(&read_module(&many).unwrap());
+}
+
+#[test]
+fn binutils_say_the_same_at_each_byte() {
+    let folder = Machine::new();
+    let bytes = module(&[]);
+    folder.install("module.ko", &bytes);
+    let compared = compare_with_binutils(&folder.0.join("module.ko"), 1);
+    assert!(compared > 100, "{compared}");
+}
+
+/// Compares with addr2line of binutils, which reads modules a section at a time; returns how many places.
+fn compare_with_binutils(path: &Path, step: usize) -> usize {
+    let module = Module::read(&DebugFile::open(path).unwrap()).unwrap();
+    let sections = symbols_by_section(path);
+    let mut compared = 0;
+    for (section, symbols) in sections {
+        let mut places = Vec::new();
+        for (name, value, size) in symbols {
+            for offset in (1..=size).step_by(step) {
+                // Of several functions of a name there may be no line.
+                if module.functions().places(&name, offset).len() == 1 {
+                    places.push((name.clone(), offset, value + offset - 1));
+                }
+            }
+        }
+        let theirs = binutils(path, &section, places.iter().map(|it| it.2));
+        assert_eq!(theirs.len(), places.len());
+        for ((name, offset, _), theirs) in places.iter().zip(theirs) {
+            let symbol = Symbol {
+                name: (**name).into(),
+                module: None,
+                offset: *offset,
+            };
+            let lines = module.lines(&symbol).unwrap();
+            let ours: Vec<String> = lines
+                .iter()
+                .map(|it| {
+                    let file = it.file.rsplit('/').next().unwrap();
+                    let line = it.line.map_or("?".to_owned(), |line| line.to_string());
+                    format!("{} {file}:{line}", it.function.as_deref().unwrap_or("??"))
+                })
+                .collect();
+            assert_eq!(
+                ours,
+                theirs,
+                "{name}+{offset:#x} in {section} of {}",
+                path.display()
+            );
+            compared += 1;
+        }
+    }
+    compared
+}
+
+/// Functions with their values and sizes, by the name of their section.
+fn symbols_by_section(path: &Path) -> Vec<(String, Vec<(String, u64, u64)>)> {
+    use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
+    let bytes = fs::read(path).unwrap();
+    let elf = object::File::parse(&*bytes).unwrap();
+    let sections = elf.sections().map(|section| {
+        let of_section = elf.symbols().filter(|symbol| {
+            symbol.section_index() == Some(section.index()) && symbol.kind() == SymbolKind::Text
+        });
+        let symbols = of_section.map(|it| (it.name().unwrap().to_owned(), it.address(), it.size()));
+        (
+            section.name().unwrap().to_owned(),
+            symbols.collect::<Vec<_>>(),
+        )
+    });
+    sections
+        .filter(|(_, symbols)| !symbols.is_empty())
+        .collect()
+}
+
+/// What binutils say of places in a section: `FUNCTION FILE:LINE`, the innermost first.
+fn binutils(path: &Path, section: &str, places: impl Iterator<Item = u64>) -> Vec<Vec<String>> {
+    let mut child = Command::new("addr2line")
+        .args(["--addresses", "--functions", "--inlines", "--basenames"])
+        .args(["--section", section, "--exe"])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let asked: String = places.map(|place| format!("{place:#x}\n")).collect();
+    let writer = std::thread::spawn(move || stdin.write_all(asked.as_bytes()).unwrap());
+    let out = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let mut all: Vec<Vec<String>> = Vec::new();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let mut rows = text.lines();
+    while let Some(row) = rows.next() {
+        if row.starts_with("0x") {
+            all.push(Vec::new());
+            continue;
+        }
+        let place = rows.next().unwrap();
+        let place = place.split(" (discriminator").next().unwrap();
+        if place != "??:0" && place != "??:?" {
+            all.last_mut().unwrap().push(format!("{row} {place}"));
+        }
+    }
+    all
+}
+
+#[test]
+#[ignore = "temporary"]
+fn real_modules() {
+    let step: usize = std::env::var("STEP").map_or(7, |it| it.parse().unwrap());
+    for path in std::env::var("MODULES").unwrap().split_ascii_whitespace() {
+        println!("{path}: {}", compare_with_binutils(Path::new(path), step));
+    }
+}
