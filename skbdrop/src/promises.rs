@@ -36,6 +36,13 @@ const _: () = {
     send_and_sync::<Count>();
 };
 
+#[cfg(feature = "source-lines")]
+const _: () = {
+    use crate::{SourceLine, SourceLines};
+    send::<SourceLines>();
+    send_and_sync::<SourceLine>();
+};
+
 #[test]
 fn a_reason_is_a_key_of_a_map() {
     let resolver = Resolver::from_format(

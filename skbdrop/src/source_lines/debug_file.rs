@@ -5,14 +5,13 @@ use crate::{Error, Result, decompress::Compression};
 use addr2line::Context;
 use gimli::{Dwarf, EndianArcSlice, RunTimeEndian, SectionId};
 use object::{
-    Object as _, ObjectSection as _, elf,
+    CompressionFormat, Object as _, ObjectSection as _, elf,
     read::{
         ReadCache,
         elf::{ElfFile64, ElfSection64, FileHeader as _, Sym as _},
     },
 };
 use std::{
-    borrow::Cow,
     fs::File,
     io::{self, Cursor, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
@@ -155,18 +154,28 @@ impl DebugFile {
         let dwarf = Dwarf::load(|id| {
             let found = elf.section_by_name(id.name());
             let found = found.filter(|_| !UNUSED.contains(&id));
-            let bytes = match &found {
-                Some(section) => section.uncompressed_data().map_err(|e| self.bad(e))?,
-                None => Cow::default(),
+            let Some(section) = found else {
+                return Ok(EndianArcSlice::new(Arc::default(), endian));
             };
-            let mut bytes = Arc::from(&*bytes);
-            if let (Some(section), Some(layout)) = (&found, &layout) {
-                let relocated = layout.relocate(&elf, section, Arc::make_mut(&mut bytes));
+            let mut bytes = Arc::from(self.content(&section)?);
+            if let Some(layout) = &layout {
+                let relocated = layout.relocate(&elf, &section, Arc::make_mut(&mut bytes));
                 relocated.map_err(|e| self.bad(e))?;
             }
             Ok::<_, Error>(EndianArcSlice::new(bytes, endian))
         })?;
         Context::from_dwarf(dwarf).map_err(|e| self.bad(e))
+    }
+
+    fn content<'a>(&self, section: &Section<'a, '_>) -> Result<&'a [u8]> {
+        let found = section.compressed_data().map_err(|e| self.bad(e))?;
+        if found.format != CompressionFormat::None {
+            let path = self.path.display();
+            return Err(Error::not_supported(format!(
+                "the debug information in `{path}` is packed (unpack it: objcopy --decompress-debug-sections {path} OUT)"
+            )));
+        }
+        Ok(found.data)
     }
 
     /// Where the sections of a module are; `None` for what has addresses already.

@@ -45,6 +45,7 @@ __attribute__((section(".text.unlikely"))) void in_unlikely(const void *what)
 }
 __asm__(".section .note.gnu.build-id,\"a\",%note\n"
 	".long 4, 4, 3\n.asciz \"GNU\"\n.byte 0xab, 0xcd, 0x01, 0x02\n.previous\n");
+#include "common.h"
 "#;
 /// Another file of the same module, with a function of a name that is in the first one too.
 const OTHER: &str = r#"extern void leave(const void *what);
@@ -57,6 +58,14 @@ void in_other(const void *what)
 {
 	leave(what);
 	twin(what);
+	leave(0);
+}
+#include "common.h"
+"#;
+/// What both have of their own, the same.
+const COMMON: &str = r#"__attribute__((noinline, used)) static void same(const void *what)
+{
+	leave(what);
 	leave(0);
 }
 "#;
@@ -135,6 +144,7 @@ fn run(command: &mut Command) {
 /// Both sources made one module, in the way of the kernel's build: not linked, but put together.
 fn module(options: &[&str]) -> Vec<u8> {
     let folder = Machine::new();
+    folder.install("common.h", COMMON.as_bytes());
     for (name, source) in [("one", ONE), ("other", OTHER)] {
         folder.install(&format!("{name}.c"), source.as_bytes());
         run(Command::new("cc")
@@ -279,19 +289,19 @@ fn binutils_say_the_same_at_each_byte() {
     let folder = Machine::new();
     let bytes = module(&[]);
     folder.install("module.ko", &bytes);
-    let compared = compare_with_binutils(&folder.0.join("module.ko"), 1);
+    let compared = compare_with_binutils(&folder.0.join("module.ko"));
     assert!(compared > 100, "{compared}");
 }
 
 /// Compares with addr2line of binutils, which reads modules a section at a time; returns how many places.
-fn compare_with_binutils(path: &Path, step: usize) -> usize {
+fn compare_with_binutils(path: &Path) -> usize {
     let module = Module::read(&DebugFile::open(path).unwrap()).unwrap();
     let sections = symbols_by_section(path);
     let mut compared = 0;
     for (section, symbols) in sections {
         let mut places = Vec::new();
         for (name, value, size) in symbols {
-            for offset in (1..=size).step_by(step) {
+            for offset in 1..=size {
                 // Of several functions of a name there may be no line.
                 if module.functions().places(&name, offset).len() == 1 {
                     places.push((name.clone(), offset, value + offset - 1));
@@ -379,11 +389,242 @@ fn binutils(path: &Path, section: &str, places: impl Iterator<Item = u64>) -> Ve
     all
 }
 
+/// Where a distribution puts what it split from modules; in file names is `-` where it likes.
+const ASIDE: &str = "usr/lib/debug/lib/modules/6.1.0-test/kernel/net/netfilter/nf-made_up.ko.debug";
+/// Where the modules are.
+const INSTALLED: &str = "lib/modules/6.1.0-test/kernel/net/netfilter/nf_made_up.ko";
+
 #[test]
-#[ignore = "temporary"]
-fn real_modules() {
-    let step: usize = std::env::var("STEP").map_or(7, |it| it.parse().unwrap());
-    for path in std::env::var("MODULES").unwrap().split_ascii_whitespace() {
-        println!("{path}: {}", compare_with_binutils(Path::new(path), step));
+fn debug_information_is_found_where_distributions_put_it() {
+    let whole = module(&[]);
+    let stripped = objcopy(&whole, &["--strip-debug"]);
+    let split = objcopy(&whole, &["--only-keep-debug"]);
+    let end = function_size(&whole, "in_init");
+    let by_build_id = "usr/lib/debug/.build-id/ab/cd0102.debug";
+    let merged = "usr/lib/debug/usr/lib/modules/6.1.0-test/updates/nf_made_up.ko";
+    for (file, content) in [
+        (by_build_id, &split),
+        (ASIDE, &split),
+        (merged, &whole),
+        (INSTALLED, &whole),
+    ] {
+        let machine = Machine::with_module_loaded(&BUILD_ID);
+        // What else is there.
+        machine.install(INSTALLED, &stripped);
+        machine.install("lib/modules/6.1.0-test/kernel/net/nf_made.ko", b"another");
+        machine.install("lib/modules/6.1.0-other/nf_made_up.ko", b"another");
+        let nothing = machine.lines("in_init", end).unwrap();
+        assert_eq!(nothing, Vec::new());
+        machine.install(file, content);
+        let lines = machine.lines("in_init", end).unwrap();
+        let line = lines.last().unwrap_or_else(|| panic!("none by {file}"));
+        assert_eq!(line.function.as_deref(), Some("in_init"), "{file}");
+        assert!(line.file.ends_with("one.c"), "{file}: {line}");
+        assert!((17..=22).contains(&line.line.unwrap()), "{file}: {line}");
+        for (function, offset) in [
+            ("in_init", end + 1),
+            ("in_init", u64::MAX),
+            ("nowhere", 1),
+            ("", 0),
+        ] {
+            assert_eq!(machine.lines(function, offset).unwrap(), Vec::new());
+        }
+    }
+}
+
+#[test]
+#[cfg(feature = "image")]
+fn packed_modules() {
+    let whole = module(&[]);
+    let end = function_size(&whole, "in_text");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&whole).unwrap();
+    let mut packed = gzip.finish().unwrap();
+    let machine = Machine::with_module_loaded(&BUILD_ID);
+    let file = format!("{INSTALLED}.gz");
+    machine.install(&file, &packed);
+    assert!(!machine.lines("in_text", end).unwrap().is_empty());
+    packed.truncate(packed.len() / 2);
+    machine.install(&file, &packed);
+    let error = machine.lines("in_text", end).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    assert!(
+        format!("{error:#}").contains("nf_made_up.ko.gz` from gzip"),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn a_file_of_another_build_is_refused() {
+    let whole = module(&[]);
+    let end = function_size(&whole, "in_text");
+    let machine = Machine::with_module_loaded(&[1, 2, 3]);
+    machine.install(ASIDE, &whole);
+    let modules = machine.modules();
+    // The second time it is told from memory.
+    for _ in 0..2 {
+        let error = lines(&modules, "in_text", end).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        let text = format!("{error:#}");
+        for part in ["`nf_made_up`", "nf-made_up.ko.debug", "abcd0102", "010203"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+    // The module is loaded anew, in another build.
+    machine.load(&BUILD_ID);
+    assert!(!lines(&modules, "in_text", end).unwrap().is_empty());
+    // A file of the right build is taken where one of another is found before.
+    machine.install(
+        ASIDE,
+        &objcopy(&whole, &["--remove-section=.note.gnu.build-id"]),
+    );
+    assert!(machine.lines("in_text", end).is_err());
+    machine.install(INSTALLED, &whole);
+    assert!(!machine.lines("in_text", end).unwrap().is_empty());
+    // Of a module that is gone, nobody can tell the build.
+    fs::remove_dir_all(machine.0.join("sys")).unwrap();
+    assert!(!machine.lines("in_text", end).unwrap().is_empty());
+}
+
+#[test]
+fn functions_of_the_same_name_have_lines_that_they_agree_on() {
+    let whole = module(&[]);
+    let machine = Machine::with_module_loaded(&BUILD_ID);
+    machine.install(INSTALLED, &whole);
+    let modules = machine.modules();
+    for offset in 1..=function_size(&whole, "twin") {
+        assert_eq!(lines(&modules, "twin", offset).unwrap(), Vec::new());
+    }
+    let end = function_size(&whole, "same");
+    let same = lines(&modules, "same", end).unwrap();
+    assert!(same.last().unwrap().file.ends_with("common.h"), "{same:?}");
+    assert!((1..=5).contains(&same[0].line.unwrap()), "{same:?}");
+}
+
+#[test]
+fn names_that_lead_elsewhere_have_no_lines() {
+    let whole = module(&[]);
+    let machine = Machine::new();
+    machine.install("elsewhere.ko", &whole);
+    machine.install(INSTALLED, &whole);
+    let symbol = Symbol {
+        name: "in_text".into(),
+        module: None,
+        offset: 1,
+    };
+    for name in [
+        "../../../elsewhere",
+        "..",
+        "",
+        "bpf",
+        "__builtin__ftrace",
+        "kernel/net/netfilter/nf_made_up",
+    ] {
+        let lines = machine.modules().lines(&name.into(), &symbol);
+        assert_eq!(lines.unwrap(), Vec::new(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_module_is_refused() {
+    let text = |bytes: &[u8]| match read_module(bytes) {
+        Err(e) => {
+            assert_eq!(e.kind(), ErrorKind::InvalidData);
+            format!("{e:#}")
+        }
+        Ok(_) => panic!("it was read"),
+    };
+    let own = fs::read("/proc/self/exe").unwrap();
+    assert!(
+        text(&own).contains("`module.ko` is no module"),
+        "{}",
+        text(&own)
+    );
+    let whole = module(&[]);
+    // A kind of relocation that nobody knows: the half of `r_info` behind the eight bytes of `r_offset`.
+    let (relocations, header) = section(&whole, ".rela.debug_info");
+    let mut bad = whole.clone();
+    let kind = relocations.start + 8 + if cfg!(target_endian = "big") { 4 } else { 0 };
+    bad[kind..kind + 4].copy_from_slice(&777u32.to_ne_bytes());
+    let found = text(&bad);
+    assert!(
+        found.contains("kind 777") && found.contains("`.debug_info`"),
+        "{found}"
+    );
+    // Outside of the section.
+    let mut bad = whole.clone();
+    bad[relocations.start..relocations.start + 8].copy_from_slice(&u64::MAX.to_ne_bytes());
+    assert!(
+        text(&bad).contains("outside of the section"),
+        "{}",
+        text(&bad)
+    );
+    // One that is cut.
+    let mut bad = whole.clone();
+    let len = relocations.len() as u64 - 1;
+    bad[header + SH_SIZE..header + SH_SIZE + 8].copy_from_slice(&len.to_ne_bytes());
+    assert!(
+        text(&bad).contains("the relocations are cut"),
+        "{}",
+        text(&bad)
+    );
+    // One by another symbol table.
+    let mut bad = whole.clone();
+    bad[header + SH_LINK..header + SH_LINK + 4].copy_from_slice(&1u32.to_ne_bytes());
+    assert!(
+        text(&bad).contains("of a form that modules have not"),
+        "{}",
+        text(&bad)
+    );
+    // Sections that are packed.
+    let packed = objcopy(&whole, &["--compress-debug-sections=zlib"]);
+    let error = read_module(&packed).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotSupported);
+    assert!(
+        error.to_string().contains("--decompress-debug-sections"),
+        "{error}"
+    );
+    // A section that fills all addresses.
+    let (_, header) = section(&whole, ".init.text");
+    let mut bad = whole;
+    bad[header + SH_SIZE..header + SH_SIZE + 8].fill(0xff);
+    assert!(
+        text(&bad).contains("the sections have no end"),
+        "{}",
+        text(&bad)
+    );
+}
+
+/// Where fields of a section's header are.
+const SH_SIZE: usize = 32;
+const SH_LINK: usize = 40;
+
+/// Where the content of a section is in a file of 64 bits, and its header.
+fn section(bytes: &[u8], name: &str) -> (std::ops::Range<usize>, usize) {
+    use object::{Object as _, ObjectSection as _};
+    let elf = object::File::parse(bytes).unwrap();
+    let section = elf.section_by_name(name).unwrap();
+    let (start, len) = section.file_range().unwrap();
+    let headers = u64::from_ne_bytes(*bytes[0x28..].first_chunk().unwrap());
+    let header = headers as usize + 64 * section.index().0;
+    (start as usize..(start + len) as usize, header)
+}
+
+#[test]
+fn cut_and_changed_files_do_no_harm() {
+    // The headers of an ELF file's sections are its end, so that a file that is cut has none.
+    let whole = objcopy(&module(&["-g1"]), &["--only-keep-debug"]);
+    for end in 0..whole.len() {
+        assert!(read_module(&whole[..end]).is_err(), "{end}");
+    }
+    // So some bytes change as well.
+    let step = 7;
+    for (at, other) in (0..whole.len())
+        .step_by(step)
+        .zip([0xff, 0x01, 0x80].into_iter().cycle())
+    {
+        let mut changed = whole.clone();
+        changed[at] ^= other;
+        fuzz::lines(&changed);
     }
 }
