@@ -7,8 +7,8 @@
 use super::debug_file::{Elf, Section};
 use crate::{Error, Result};
 use object::{
-    Object as _, ObjectSection as _, RelocationEncoding, RelocationFlags, RelocationKind,
-    RelocationTarget, SectionIndex, SymbolIndex, elf,
+    Object as _, ObjectSection as _, Relocation, RelocationEncoding, RelocationFlags,
+    RelocationKind, RelocationTarget, SectionIndex, SymbolIndex, elf,
     read::elf::{FileHeader as _, SectionHeader as _, Sym as _},
 };
 
@@ -64,56 +64,50 @@ impl Layout {
     ) -> Result<()> {
         check(elf, section.index())?;
         for (offset, relocation) in section.relocations() {
-            let in_section = |why: String| {
+            let place = |e: Error| {
                 let name = section.name().unwrap_or("?");
-                Error::invalid_data(format!(
-                    "{why} (at byte {offset:#x} of the section `{name}`)"
-                ))
+                let what = format!("the relocation at byte {offset:#x} of the section `{name}`");
+                Error::new(e.kind(), what).caused_by(e)
             };
-            let wide = match (relocation.kind(), relocation.encoding(), relocation.size()) {
-                (RelocationKind::None, ..) => continue,
-                (RelocationKind::Absolute, RelocationEncoding::Generic, 64) => true,
-                (RelocationKind::Absolute, RelocationEncoding::Generic, 32) => false,
-                _ => {
-                    let number = match relocation.flags() {
-                        RelocationFlags::Elf { r_type } => r_type,
-                        _ => 0,
-                    };
-                    let machine = elf.elf_header().e_machine(elf.endian());
-                    return Err(in_section(format!(
-                        "a relocation of kind {number} of ELF's machine {machine}, which is none of debug information that is known here"
-                    )));
-                }
-            };
-            let address = match relocation.target() {
-                RelocationTarget::Symbol(symbol) => self.target(elf, symbol)?,
-                _ => Some(0),
-            };
-            let value = match address {
-                Some(address) => address.wrapping_add(relocation.addend().cast_unsigned()),
-                None => NOWHERE,
-            };
-            let little = elf.is_little_endian();
-            let written = if wide {
-                let value = if little {
-                    value.to_le_bytes()
-                } else {
-                    value.to_be_bytes()
-                };
-                write(bytes, offset, &value)
-            } else {
-                let value = u32::try_from(value)
-                    .map_err(|_| in_section(format!("{value:#x} is written to 32 bits")))?;
-                let value = if little {
-                    value.to_le_bytes()
-                } else {
-                    value.to_be_bytes()
-                };
-                write(bytes, offset, &value)
-            };
-            written.ok_or_else(|| in_section("a relocation outside of the section".to_owned()))?;
+            let value = self.value(elf, &relocation).map_err(place)?;
+            if let Some(value) = value {
+                let written = value.write(bytes, offset, elf.is_little_endian());
+                written.map_err(place)?;
+            }
         }
         Ok(())
+    }
+
+    /// What a relocation says; `None` for one that says nothing.
+    fn value(&self, elf: &Elf<'_>, relocation: &Relocation) -> Result<Option<Value>> {
+        let wide = match (relocation.kind(), relocation.encoding(), relocation.size()) {
+            (RelocationKind::None, ..) => return Ok(None),
+            (RelocationKind::Absolute, RelocationEncoding::Generic, 64) => true,
+            (RelocationKind::Absolute, RelocationEncoding::Generic, 32) => false,
+            _ => {
+                let RelocationFlags::Elf { r_type } = relocation.flags() else {
+                    return Err(Error::invalid_data("it is none of ELF"));
+                };
+                let machine = elf.elf_header().e_machine(elf.endian());
+                return Err(Error::invalid_data(format!(
+                    "it is of kind {r_type} of the machine {machine}, which is none of debug information that is known here"
+                )));
+            }
+        };
+        let address = match relocation.target() {
+            RelocationTarget::Symbol(symbol) => self.target(elf, symbol)?,
+            _ => Some(0),
+        };
+        let value = address.map_or(NOWHERE, |address| {
+            address.wrapping_add(relocation.addend().cast_unsigned())
+        });
+        if wide {
+            return Ok(Some(Value::Wide(value)));
+        }
+        let narrow = u32::try_from(value);
+        let narrow = narrow
+            .map_err(|e| Error::invalid_data(format!("{value:#x} for 32 bits")).caused_by(e))?;
+        Ok(Some(Value::Narrow(narrow)))
     }
 
     /// What a relocation refers to; `None` for a symbol of another module or the kernel.
@@ -156,9 +150,33 @@ fn check(elf: &Elf<'_>, section: SectionIndex) -> Result<()> {
     Ok(())
 }
 
-fn write(bytes: &mut [u8], offset: u64, value: &[u8]) -> Option<()> {
-    let start = usize::try_from(offset).ok()?;
-    let end = start.checked_add(value.len())?;
-    bytes.get_mut(start..end)?.copy_from_slice(value);
-    Some(())
+/// What is written, in as many bytes as it has.
+enum Value {
+    Narrow(u32),
+    Wide(u64),
+}
+
+impl Value {
+    fn write(&self, bytes: &mut [u8], offset: u64, little: bool) -> Result<()> {
+        let place = usize::try_from(offset).ok();
+        let place = place.and_then(|start| bytes.get_mut(start..));
+        let written = match (place, self) {
+            (Some(place), Self::Narrow(value)) => place.first_chunk_mut().map(|it| {
+                *it = if little {
+                    value.to_le_bytes()
+                } else {
+                    value.to_be_bytes()
+                };
+            }),
+            (Some(place), Self::Wide(value)) => place.first_chunk_mut().map(|it| {
+                *it = if little {
+                    value.to_le_bytes()
+                } else {
+                    value.to_be_bytes()
+                };
+            }),
+            (None, _) => None,
+        };
+        written.ok_or_else(|| Error::invalid_data("it is outside of the section"))
+    }
 }

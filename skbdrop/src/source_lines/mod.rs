@@ -1,4 +1,4 @@
-//! Source lines of places in the kernel, where its debug information is at hand.
+//! Source lines of places in the kernel and its modules, where their debug information is at hand.
 
 mod debug_file;
 mod functions;
