@@ -43,9 +43,13 @@ impl Functions {
                 continue;
             }
             let value = symbol.st_value(endian);
+            // What is behind the section would be in another one.
+            let Some(room) = header.sh_size(endian).checked_sub(value) else {
+                continue;
+            };
             let size = match symbol.st_size(endian) {
-                0 => header.sh_size(endian).saturating_sub(value),
-                size => size,
+                0 => room,
+                size => size.min(room),
             };
             all.push(Function {
                 name: symbol.st_name(endian) as usize,

@@ -30,8 +30,12 @@ impl Lookup {
     /// Of the call that returns to this address, the innermost function first.
     pub(super) fn of_call(&self, address: u64) -> Result<Vec<SourceLine>> {
         let corrupt = |e| corrupt(&self.path, e);
-        // The instruction after the call may be another line's.
-        let found = self.context.find_frames(address.wrapping_sub(1));
+        // The instruction after the call may be another line's. Before the first address there is none, and addr2line counts on
+        // beyond the last.
+        let Some(call) = address.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        let found = self.context.find_frames(call);
         let mut frames = found.skip_all_loads().map_err(corrupt)?;
         let mut lines = Vec::new();
         while let Some(frame) = frames.next().map_err(corrupt)? {
