@@ -211,7 +211,8 @@ fn all_lines(module: &Module, name: &str) -> BTreeSet<(String, String, u32)> {
 
 #[track_caller]
 fn assert_lines_are_the_sources(module: &Module) {
-    let expected: [(&str, &str, &[(&str, u32)]); 4] = [
+    type Calls = &'static [(&'static str, u32)];
+    let expected: [(&str, &str, Calls); 4] = [
         (
             "in_text",
             "one.c",
@@ -337,8 +338,11 @@ fn compare_with_binutils(path: &Path) -> usize {
     compared
 }
 
-/// Functions with their values and sizes, by the name of their section.
-fn symbols_by_section(path: &Path) -> Vec<(String, Vec<(String, u64, u64)>)> {
+/// A function's name, value and size.
+type Function = (String, u64, u64);
+
+/// Functions by the name of their section.
+fn symbols_by_section(path: &Path) -> Vec<(String, Vec<Function>)> {
     use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
     let bytes = fs::read(path).unwrap();
     let elf = object::File::parse(&*bytes).unwrap();
