@@ -84,7 +84,7 @@ fn every_field_of_a_drop_that_is_known() {
     assert_eq!(event.lost_before, 0);
     let line = event.to_string();
     for part in [
-        "udp",
+        &*event.location.to_string(),
         "IPv4",
         "UDP",
         &format!("127.0.0.1:{CLOSED}"),
