@@ -117,8 +117,8 @@ type Lines = BTreeMap<String, String>;
 
 /// The kernel cuts a symbol's text to this length (`NET_DM_MAX_SYMBOL_LEN`, less a NUL).
 const MAX_SYMBOL_LEN: usize = 39;
-/// The eBPF program and drop_monitor look at the clock one after the other, and a guest's processor may be taken away between.
-const BETWEEN: Duration = Duration::from_millis(50);
+/// The eBPF program and drop_monitor look at the clock one after the other.
+const BETWEEN: Duration = Duration::from_millis(10);
 
 fn printed(alert: Alert<'_>) -> Lines {
     let Some((symbol, address)) = alert.place().rsplit_once(" (") else {
@@ -210,6 +210,7 @@ fn dropwatch_compared() -> bool {
         .filter(|(_, since)| *since <= took)
         .collect();
     theirs.sort();
+    assert!(theirs.len() >= 20, "{theirs:#?}");
     for (monitor, events) in monitors.iter().zip(&told) {
         assert_eq!(monitor.stats().unwrap().lost, 0);
         let mut ours: Vec<(Lines, Duration)> = events
@@ -227,14 +228,19 @@ fn dropwatch_compared() -> bool {
         };
         let name = monitor.backend().name();
         assert_eq!(lines(&ours), lines(&theirs), "{name}");
-        let exact = monitor.backend() == BackendKind::Netlink;
-        for ((lines, ours), (_, theirs)) in ours.iter().zip(&theirs) {
-            let apart = ours.abs_diff(*theirs);
-            assert!(
-                apart <= if exact { Duration::ZERO } else { BETWEEN },
-                "{name}, {apart:?} apart: {lines:?}"
-            );
-        }
+        let pairs = ours.iter().zip(&theirs);
+        let apart = pairs.map(|((lines, ours), (_, theirs))| (ours.abs_diff(*theirs), lines));
+        let mut apart: Vec<(Duration, &Lines)> = apart.collect();
+        apart.sort();
+        // The same stamp, or one beside it: between these a guest's processor may be taken away now and then, for as long as
+        // its host likes.
+        let (place, most) = match monitor.backend() {
+            BackendKind::Netlink => (apart.len() - 1, Duration::ZERO),
+            _ => (apart.len() * 9 / 10, BETWEEN),
+        };
+        let (longest, lines) = apart[place];
+        assert!(longest <= most, "{name}, {longest:?} apart: {lines:?}");
+        println!("{name}: {longest:?} apart");
     }
     // All kinds but the one that is dropped on its way out, and the reasons where the kernel has them.
     let with_reason = theirs
@@ -242,7 +248,6 @@ fn dropwatch_compared() -> bool {
         .filter(|(lines, _)| lines.contains_key("drop reason"))
         .count();
     let reasons = monitors[0].resolver().reasons().count();
-    assert!(theirs.len() >= 20, "{theirs:#?}");
     assert_eq!(with_reason, if reasons == 0 { 0 } else { theirs.len() });
     let protocols: BTreeSet<&str> = theirs
         .iter()

@@ -21,7 +21,7 @@ use support::{
     drops::{CLOSED, flood, is_closed_port, overflow_without_a_break, pin},
     dropwatch::Dropwatch,
     netns::NetNs,
-    run,
+    receives_udp, run,
 };
 
 /// A configuration that is not the kernel's own.
@@ -89,10 +89,7 @@ fn every_field_that_netlink_tells() {
     let name = event.reason.as_ref().map(|reason| reason.name().unwrap());
     assert_eq!(name, has_reasons.then_some("NO_SOCKET"));
     let symbol = event.location.symbol.as_ref().unwrap();
-    assert!(
-        ["__udp4_lib_rcv", "udp_rcv"].contains(&&*symbol.name),
-        "{symbol:?}"
-    );
+    assert!(receives_udp(symbol), "{symbol:?}");
     assert!(symbol.offset > 0 && symbol.module.is_none(), "{symbol:?}");
     assert!(event.location.address.is_some_and(|at| at > 1 << 63));
     assert_eq!(event.protocol.unwrap().0, 0x0800);
@@ -234,7 +231,7 @@ fn summaries_count_per_location() {
         while let Some(event) = monitor.next_timeout(Duration::from_secs(3)).unwrap() {
             assert_eq!((&event.reason, event.packet.bytes.len()), (&None, 0));
             let symbol = event.location.symbol.as_ref().unwrap();
-            if ["__udp4_lib_rcv", "udp_rcv"].contains(&&*symbol.name) {
+            if receives_udp(symbol) {
                 counted += event.count;
             }
             assert!(event.location.address.is_some());

@@ -20,13 +20,13 @@ pub mod terminal;
 pub mod tun;
 pub mod wireless;
 
-use skbdrop::{Backend, DropEvent, Monitor};
+use skbdrop::{Backend, DropEvent, Monitor, Symbol};
 use std::{
     cell::RefCell,
     collections::{BTreeSet, HashMap, HashSet},
     path::PathBuf,
     process::Command,
-    sync::{Mutex, PoisonError},
+    sync::{LazyLock, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -108,10 +108,28 @@ pub fn is_flood(event: &DropEvent, netns: u32) -> bool {
         .location
         .symbol
         .as_ref()
-        .is_none_or(|symbol| symbol.name.contains("udp"));
+        .is_none_or(|symbol| symbol.name.contains("udp") || is_of_split(symbol));
     let protocol = event.protocol.is_some_and(|protocol| protocol.0 == 0x0800);
     let ours = event.netns.is_some() || event.pid.is_none_or(|pid| !is_another_program(pid));
     reason && port && netns && place && protocol && ours
+}
+
+/// Whether this is where the kernel drops a datagram to a closed port.
+#[must_use]
+pub fn receives_udp(symbol: &Symbol) -> bool {
+    // The function has been called so since long, and otherwise since 7.x.
+    ["__udp4_lib_rcv", "udp_rcv"].contains(&&*symbol.name) || is_of_split(symbol)
+}
+
+/// Whether this is no place of a drop, but in the function that frees what is dropped, and the compiler has split that in two:
+/// then the second half calls the tracepoint, with the first half for caller, for each drop. Since Linux 6.1
+/// `__fix_address` forbids it.
+fn is_of_split(symbol: &Symbol) -> bool {
+    static IS_SPLIT: LazyLock<bool> = LazyLock::new(|| {
+        let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
+        symbols.contains(" kfree_skb.part.")
+    });
+    &*symbol.name == "kfree_skb" && *IS_SPLIT
 }
 
 /// Whether a process is neither this one nor the kernel's. What is gone was no thread of the kernel's.

@@ -87,7 +87,11 @@ impl Boot {
             guest.files.push((module, EXTRA.to_owned()));
         }
         guest.append = self.append.to_owned();
-        guest.timeout = TIMEOUT;
+        guest.timeout = if fetched.kernel.architecture.is_own() {
+            TIMEOUT
+        } else {
+            TIMEOUT_OF_OTHERS
+        };
         for executable in executables {
             let Executable { name, path, .. } = executable;
             let place = if executable.is_test {
@@ -176,6 +180,9 @@ const EXTRA: &str = "/extra.ko";
 
 /// A boot takes some fifteen seconds, and tests are slower in an emulated machine.
 const TIMEOUT: Duration = Duration::from_secs(1200);
+
+/// On a machine that has much else to do, those of another architecture have taken longer than that.
+const TIMEOUT_OF_OTHERS: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {

@@ -88,7 +88,14 @@ const BY_NAME: [Boot; 3] = [
 /// rest is of the kernel's sources, which are one for all (netlink, openvswitch), or of how processors see each other's writes,
 /// which an emulated one does as its host (wake); and a filter's program is checked by the same tests on the others.
 const ARM64: [Run; 7] = [AGREE, COUNTERS, LIVE, FIELDS, PROGRAMS, RESOLVE, VMLINUZ];
-const ARM64_WITHOUT_REASONS: [Run; 4] = [AGREE, COUNTERS, LIVE_WITHOUT_REASONS, PROGRAMS];
+const ARM64_WITHOUT_REASONS: [Run; 6] = [
+    AGREE,
+    COUNTERS,
+    LIVE_WITHOUT_REASONS,
+    FIELDS,
+    PROGRAMS,
+    VMLINUZ,
+];
 
 /// What is made of pages: rings, mapped arrays, and their least sizes.
 const PAGES: [Run; 3] = [AGREE, COUNTERS, LIVE];

@@ -147,7 +147,9 @@ impl DropEvent {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Location {
-    /// Address of the instruction after the call that freed the packet.
+    /// Address of the instruction after the call that freed the packet. Where the compiler has split the kernel's `kfree_skb`
+    /// in two, as it may before Linux 6.1, the kernel says an address in that function instead, to every backend, and the
+    /// place is the next in the [`stack`](DropEvent::stack). Debian's 5.10 for arm64 is such a kernel.
     pub address: Option<u64>,
     /// The function that it is in. `None` if the kernel hides its symbols from this user
     /// (`kernel.kptr_restrict`, or no CAP_SYSLOG), or none covers the address.
