@@ -14,7 +14,9 @@ use std::{
     process::Command,
 };
 
-const TARGET: &str = "bpfel-unknown-none";
+/// eBPF of little-endian machines, and of big-endian ones.
+const LITTLE: &str = "bpfel";
+const BIG: &str = "bpfeb";
 /// What is built, each from a package of its own.
 const OBJECTS: [Object; 2] = [
     Object {
@@ -22,14 +24,16 @@ const OBJECTS: [Object; 2] = [
         binary: "skbdrop-kfree-skb",
         source: "skbdrop-ebpf",
         folder: "skbdrop/src/backend/ebpf/object",
-        name: "skbdrop.bpfel.o",
+        name: "skbdrop",
+        byte_orders: &[LITTLE, BIG],
     },
     Object {
         package: "skbdrop-benches-ebpf",
         binary: "skbdrop-floor",
         source: "benches/ebpf",
         folder: "benches/floor",
-        name: "floor.bpfel.o",
+        name: "floor",
+        byte_orders: &[LITTLE],
     },
 ];
 /// The linker that turns rustc's bitcode into an eBPF object.
@@ -42,22 +46,25 @@ const DEBIAN: [&str; 4] = [
     "rust-web-llvm",
 ];
 
-/// An eBPF object and where it comes from; folders are in the workspace.
+/// Where eBPF objects of one source come from; folders are in the workspace.
 struct Object {
     package: &'static str,
     binary: &'static str,
     /// Folder of the package.
     source: &'static str,
-    /// Where the object goes, with `BUILD.txt` beside it.
+    /// Where the objects go, with `BUILD.txt` beside them.
     folder: &'static str,
     name: &'static str,
+    byte_orders: &'static [&'static str],
+}
+
+/// An object that was built, and the file that it goes to.
+struct Built {
+    path: String,
+    content: Vec<u8>,
 }
 
 impl Object {
-    fn path(&self) -> String {
-        format!("{}/{}", self.folder, self.name)
-    }
-
     fn build_txt(&self) -> PathBuf {
         host::workspace().join(self.folder).join("BUILD.txt")
     }
@@ -87,17 +94,19 @@ impl Object {
 pub(crate) fn build() -> Result {
     let toolchain = Toolchain::find()?;
     for object in &OBJECTS {
-        let built = toolchain.build(object)?;
+        let built = toolchain.build_all(object)?;
         let root = host::workspace();
         let folder = root.join(object.folder);
         fs::create_dir_all(&folder)
             .map_err(|e| format!("cannot create `{}`: {e}", folder.display()))?;
-        write(&root.join(object.path()), &built)?;
+        for Built { path, content } in &built {
+            write(&root.join(path), content)?;
+            println!("xtask: wrote {path} ({} bytes)", content.len());
+        }
         write(
             &object.build_txt(),
             toolchain.provenance(object, &built)?.as_bytes(),
         )?;
-        println!("xtask: wrote {} ({} bytes)", object.path(), built.len());
     }
     Ok(())
 }
@@ -106,21 +115,23 @@ pub(crate) fn build() -> Result {
 pub(crate) fn check() -> Result {
     let toolchain = Toolchain::find()?;
     for object in &OBJECTS {
-        let built = toolchain.build(object)?;
+        let built = toolchain.build_all(object)?;
         let recorded = read(&object.build_txt())?;
         let expected = toolchain.provenance(object, &built)?;
-        let (path, package) = (object.path(), object.package);
-        if read(&host::workspace().join(&path))? != built || recorded != expected.as_bytes() {
-            return Err(format!(
-                "{path} is not what {package} builds here\n--- recorded\n{}--- built\n{expected}\
-                 remedy: with the recorded tools, run `cargo xtask ebpf` and commit what it wrote",
-                String::from_utf8_lossy(&recorded)
-            ));
+        let package = object.package;
+        for Built { path, content } in &built {
+            if read(&host::workspace().join(path))? != *content || recorded != expected.as_bytes() {
+                return Err(format!(
+                    "{path} is not what {package} builds here\n--- recorded\n{}--- built\n{expected}\
+                     remedy: with the recorded tools, run `cargo xtask ebpf` and commit what it wrote",
+                    String::from_utf8_lossy(&recorded)
+                ));
+            }
+            println!(
+                "xtask: {path} is what {package} builds ({} bytes)",
+                content.len()
+            );
         }
-        println!(
-            "xtask: {path} is what {package} builds ({} bytes)",
-            built.len()
-        );
     }
     Ok(())
 }
@@ -208,7 +219,17 @@ impl Toolchain {
         }
     }
 
-    fn build(&self, object: &Object) -> Result<Vec<u8>> {
+    fn build_all(&self, object: &Object) -> Result<Vec<Built>> {
+        let build = |byte_order: &&str| {
+            Ok(Built {
+                path: format!("{}/{}.{byte_order}.o", object.folder, object.name),
+                content: self.build(object, &format!("{byte_order}-unknown-none"))?,
+            })
+        };
+        object.byte_orders.iter().map(build).collect()
+    }
+
+    fn build(&self, object: &Object, bpf_target: &str) -> Result<Vec<u8>> {
         let root = host::workspace();
         let target = root.join("target/ebpf");
         let cargo_home = env::var_os("CARGO_HOME").map_or_else(
@@ -250,7 +271,7 @@ impl Toolchain {
                 "--bin",
                 object.binary,
             ])
-            .args(["--target", TARGET, "--target-dir"])
+            .args(["--target", bpf_target, "--target-dir"])
             .arg(&target)
             .env("RUSTC", &self.rustc)
             .env("RUSTC_BOOTSTRAP", "1")
@@ -260,11 +281,11 @@ impl Toolchain {
             command.args(["-Z", "build-std=core"]);
         }
         run(&mut command)?;
-        read(&target.join(TARGET).join("release").join(object.binary))
+        read(&target.join(bpf_target).join("release").join(object.binary))
     }
 
-    /// What BUILD.txt says: tools, command, digests of sources and object.
-    fn provenance(&self, object: &Object, built: &[u8]) -> Result<String> {
+    /// What BUILD.txt says: tools, command, digests of sources and objects.
+    fn provenance(&self, object: &Object, built: &[Built]) -> Result<String> {
         let root = host::workspace();
         let mut text = String::from("built by: cargo xtask ebpf\n");
         let rustc = output(Command::new(&self.rustc).arg("-vV")).unwrap_or_default();
@@ -279,7 +300,9 @@ impl Toolchain {
         for source in object.sources()? {
             text += &format!("sha256 {} {source}\n", digest(&read(&root.join(&source))?));
         }
-        text += &format!("sha256 {} {}\n", digest(built), object.path());
+        for Built { path, content } in built {
+            text += &format!("sha256 {} {path}\n", digest(content));
+        }
         Ok(text)
     }
 }
@@ -290,8 +313,12 @@ fn debian_rust() -> Option<(PathBuf, PathBuf, bool)> {
         PathBuf::from("/usr/bin/rustc"),
     );
     let sysroot = output(Command::new(&rustc).args(["--print", "sysroot"]))?;
-    let core = Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET);
-    (core.exists() && cargo.exists()).then_some((cargo, rustc, false))
+    let libraries = Path::new(sysroot.trim()).join("lib/rustlib");
+    let has_core = [LITTLE, BIG].iter().all(|byte_order| {
+        let core = libraries.join(format!("{byte_order}-unknown-none"));
+        core.exists()
+    });
+    (has_core && cargo.exists()).then_some((cargo, rustc, false))
 }
 
 fn rustup_nightly() -> Option<(PathBuf, PathBuf, bool)> {

@@ -1,9 +1,11 @@
-//! The built eBPF object. `BUILD.txt` beside it says from which sources and with which tools;
-//! `cargo xtask ebpf` writes both.
+//! The built eBPF objects. `BUILD.txt` beside them says from which sources and with which tools;
+//! `cargo xtask ebpf` writes all three.
 
-/// An ELF file with the programs and their maps, for little-endian
-/// machines.
+/// An ELF file with the programs and their maps, in this machine's byte order.
+#[cfg(target_endian = "little")]
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("skbdrop.bpfel.o");
+#[cfg(target_endian = "big")]
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("skbdrop.bpfeb.o");
 
 /// The program that reads kernel memory by direct loads.
 pub(super) const TP_BTF: &str = "skbdrop_tp_btf";
@@ -35,9 +37,4 @@ pub(super) const CPUS: &str = "CPUS";
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!(
     "the eBPF backend reads the pointers of 64-bit kernels only: disable the feature `ebpf`"
-);
-
-#[cfg(target_endian = "big")]
-compile_error!(
-    "the eBPF backend ships an object for little-endian machines only: disable the feature `ebpf`"
 );
