@@ -110,7 +110,10 @@ fn each_program_is_taken_by_the_verifier() {
         let instructions = info.size_translated().unwrap() / 8;
         let looked_at = info.verified_instruction_count();
         let machine_code = info.size_jitted();
-        assert!(instructions > 20 && machine_code > 100, "{info:?}");
+        // A kernel without a compiler for them interprets them.
+        let has_compiler = Path::new("/proc/sys/net/core/bpf_jit_enable").exists();
+        assert!(instructions > 20, "{info:?}");
+        assert_eq!(machine_code > 100, has_compiler, "{info:?}");
         println!(
             "| {what} | {instructions} | {} | {machine_code} | {:.1} |",
             looked_at.map_or("-".to_owned(), |count| count.to_string()),

@@ -18,6 +18,8 @@ pub(crate) struct Architecture {
     pub(crate) compiler: [(&'static str, &'static str); 2],
     /// As `readelf` calls it.
     pub(crate) elf: &'static str,
+    /// The suite that its guests' programs are of, which run on any kernel.
+    pub(crate) suite: &'static str,
     pub(crate) machine: Emulator,
 }
 
@@ -45,6 +47,7 @@ pub(crate) static AMD64: Architecture = Architecture {
         ("/usr/x86_64-linux-gnu/lib/libc.a", "libc6-dev-amd64-cross"),
     ],
     elf: "Advanced Micro Devices X86-64",
+    suite: "trixie",
     machine: Emulator {
         program: ("qemu-system-x86_64", "qemu-system-x86"),
         arguments: &[
@@ -71,6 +74,7 @@ pub(crate) static ARM64: Architecture = Architecture {
         ("/usr/aarch64-linux-gnu/lib/libc.a", "libc6-dev-arm64-cross"),
     ],
     elf: "AArch64",
+    suite: "trixie",
     machine: Emulator {
         program: ("qemu-system-aarch64", "qemu-system-arm"),
         // A processor of servers. `max` has addresses of 52 bits, with which 5.10 does not boot.
@@ -89,7 +93,37 @@ pub(crate) static ARM64: Architecture = Architecture {
     },
 };
 
-const ALL: [&Architecture; 2] = [&AMD64, &ARM64];
+/// The one whose numbers have their greatest byte first.
+pub(crate) static S390X: Architecture = Architecture {
+    name: "s390x",
+    arch: "s390x",
+    target: "s390x-unknown-linux-gnu",
+    triplet: "s390x-linux-gnu",
+    compiler: [
+        ("s390x-linux-gnu-gcc", "gcc-s390x-linux-gnu"),
+        ("/usr/s390x-linux-gnu/lib/libc.a", "libc6-dev-s390x-cross"),
+    ],
+    elf: "IBM S/390",
+    // The same as its oldest kernel: mirrors are behind with packages of trixie for it.
+    suite: "bookworm",
+    machine: Emulator {
+        program: ("qemu-system-s390x", "qemu-system-misc"),
+        arguments: &[
+            "-machine",
+            "s390-ccw-virtio",
+            "-cpu",
+            "max",
+            "-device",
+            "sclplmconsole,chardev=console",
+            "-device",
+            "sclpconsole,chardev=command",
+        ],
+        append: "console=ttyS0",
+        command: "ttysclp0",
+    },
+};
+
+const ALL: [&Architecture; 3] = [&AMD64, &ARM64, &S390X];
 
 impl Architecture {
     /// That of this machine.
@@ -105,12 +139,14 @@ impl Architecture {
 
     /// That which a kernel's image is for; `None` if it is of none that we know.
     pub(crate) fn of_image(image: &[u8]) -> Option<&'static Self> {
-        // Documentation/arch/x86/boot.rst and Documentation/arch/arm64/booting.rst.
+        // Documentation/arch/x86/boot.rst, Documentation/arch/arm64/booting.rst, arch/s390/boot/head.S.
         let has = |at: usize, magic: &[u8]| image.get(at..at + magic.len()) == Some(magic);
         if has(0x202, b"HdrS") {
             Some(&AMD64)
         } else if has(0x38, b"ARM\x64") {
             Some(&ARM64)
+        } else if has(0x10008, b"S390EP") {
+            Some(&S390X)
         } else {
             None
         }
@@ -124,12 +160,13 @@ mod tests {
     #[test]
     fn an_image_says_what_it_is_for() {
         let with = |at: usize, magic: &[u8]| {
-            let mut image = vec![0; 0x400];
+            let mut image = vec![0; 0x10400];
             image[at..at + magic.len()].copy_from_slice(magic);
             Architecture::of_image(&image).map(|architecture| architecture.name)
         };
         assert_eq!(with(0x202, b"HdrS"), Some("amd64"));
         assert_eq!(with(0x38, b"ARM\x64"), Some("arm64"));
+        assert_eq!(with(0x10008, b"S390EP"), Some("s390x"));
         assert_eq!(with(0, b"\x7fELF"), None);
         assert!(Architecture::of_image(b"MZ").is_none());
     }

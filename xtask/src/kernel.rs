@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    architecture::{AMD64, ARM64, Architecture},
+    architecture::{AMD64, ARM64, Architecture, S390X},
     deb::Suite,
     modules,
 };
@@ -32,7 +32,7 @@ pub(crate) struct Known {
 }
 
 /// The kernels that we know by name.
-pub(crate) const KNOWN: [Known; 11] = [
+pub(crate) const KNOWN: [Known; 13] = [
     // The oldest that we claim: its tracepoint has no reason.
     amd64("5.10", "bullseye", CLOUD),
     amd64("6.1", "bookworm", CLOUD),
@@ -47,6 +47,8 @@ pub(crate) const KNOWN: [Known; 11] = [
     arm64("newest-arm64", "trixie-backports", CLOUD_ARM64),
     // Pages of 16 KiB; the others' are of 4.
     arm64("newest-arm64-16k", "trixie-backports", PAGES_OF_16K),
+    s390x("6.1-s390x", "bookworm", MAINFRAME),
+    s390x("6.12-s390x", "bookworm-backports", MAINFRAME),
 ];
 
 const fn amd64(name: &'static str, suite: &'static str, package: &'static str) -> Known {
@@ -64,6 +66,15 @@ const fn arm64(name: &'static str, suite: &'static str, package: &'static str) -
         suite,
         package,
         architecture: &ARM64,
+    }
+}
+
+const fn s390x(name: &'static str, suite: &'static str, package: &'static str) -> Known {
+    Known {
+        name,
+        suite,
+        package,
+        architecture: &S390X,
     }
 }
 
@@ -168,3 +179,4 @@ const CLOUD_ARM64: &str = "linux-image-cloud-arm64";
 /// For every machine, with the drivers of its hardware: wireless is in this one alone.
 const GENERIC: &str = "linux-image-amd64";
 const PAGES_OF_16K: &str = "linux-image-arm64-16k";
+const MAINFRAME: &str = "linux-image-s390x";

@@ -38,19 +38,22 @@ impl Info {
     }
 }
 
-/// The bytes of a section of a little-endian 64-bit ELF file.
+/// The bytes of a section of a 64-bit ELF file of either byte order.
 fn section<'a>(elf: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
-    fn number(bytes: &[u8], at: usize, size: usize) -> Option<usize> {
+    let is_little = match elf.strip_prefix(b"\x7fELF\x02")?.first()? {
+        1 => true,
+        2 => false,
+        _ => return None,
+    };
+    let number = |bytes: &[u8], at: usize, size: usize| {
         let field = bytes.get(at..at.checked_add(size)?)?;
-        let value = field
-            .iter()
-            .rev()
-            .fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+        let shifted = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
+        let value = match is_little {
+            true => field.iter().rev().fold(0, shifted),
+            false => field.iter().fold(0, shifted),
+        };
         usize::try_from(value).ok()
-    }
-    if !elf.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
+    };
     // e_shoff, e_shentsize, e_shnum, e_shstrndx of the file's header.
     let (start, size) = (number(elf, 0x28, 8)?, number(elf, 0x3a, 2)?);
     let (count, names) = (number(elf, 0x3c, 2)?, number(elf, 0x3e, 2)?);

@@ -32,7 +32,10 @@ impl Programs {
         } else {
             let packages: BTreeSet<&str> = needed.iter().map(|(_, package)| *package).collect();
             let packages: Vec<&str> = packages.into_iter().collect();
-            Some(Suite::open(SUITE, architecture)?.unpacked_with_libraries(&packages)?)
+            Some(
+                Suite::open(architecture.suite, architecture)?
+                    .unpacked_with_libraries(&packages)?,
+            )
         };
         Ok(Self {
             architecture,
@@ -147,6 +150,3 @@ fn first(folders: &[PathBuf], places: &[String]) -> Option<(PathBuf, String)> {
         .map(|(path, place)| (path, place.clone()))
         .next()
 }
-
-/// Where the programs of other architectures come from. They run on any kernel.
-const SUITE: &str = "trixie";
