@@ -65,8 +65,9 @@
 //! * It says where a packet ended, not which way it came: that is what a call stack ([`Builder::stacks`]) tells in part, and what
 //!   tools that follow packets through the stack are for.
 //! * Each backend tells what it can (`docs/fields.md`), the rest is `None`. `perf` watches the CPUs that are online when it starts.
-//! * Kernels: 64-bit and little-endian for eBPF. The live tests run on x86-64, from Linux 5.10 to the newest of Debian's backports,
-//!   and a part of them now and then on arm64, emulated; nothing in the sources is of one architecture, but on no other is it tested. The crate that
+//! * Kernels: 64-bit for eBPF. The live tests run on x86-64, from Linux 5.10 to the newest of Debian's backports; most of them, now and
+//!   then, on arm64 (5.10 and the newest, with pages of 4 and 16 KiB), and a few on s390x, which is big-endian (6.12), both emulated. On no
+//!   other architecture is it tested, though nothing in the sources is of one. The crate that
 //!   `perf` is made with has bindings for x86-64, arm64 and riscv64.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
