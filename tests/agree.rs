@@ -119,6 +119,8 @@ type Lines = BTreeMap<String, String>;
 const MAX_SYMBOL_LEN: usize = 39;
 /// The eBPF program and drop_monitor look at the clock one after the other.
 const BETWEEN: Duration = Duration::from_millis(10);
+/// No guest is stopped for longer.
+const AT_MOST: Duration = Duration::from_secs(5);
 
 fn printed(alert: Alert<'_>) -> Lines {
     let Some((symbol, address)) = alert.place().rsplit_once(" (") else {
@@ -240,6 +242,8 @@ fn dropwatch_compared() -> bool {
         };
         let (longest, lines) = apart[place];
         assert!(longest <= most, "{name}, {longest:?} apart: {lines:?}");
+        let farthest = apart[apart.len() - 1].0;
+        assert!(farthest <= AT_MOST, "{name}, {farthest:?} apart");
         println!("{name}: {longest:?} apart");
     }
     // All kinds but the one that is dropped on its way out, and the reasons where the kernel has them.
