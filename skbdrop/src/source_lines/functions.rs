@@ -76,7 +76,7 @@ impl Functions {
     fn is(&self, function: &Function, name: &str) -> bool {
         let at = self.names.get(function.name..);
         let rest = at.and_then(|at| at.strip_prefix(name.as_bytes()));
-        rest.and_then(<[u8]>::first) == Some(&0)
+        !name.is_empty() && rest.and_then(<[u8]>::first) == Some(&0)
     }
 
     /// Names and sizes, for who feeds it with any bytes.

@@ -54,11 +54,19 @@ impl Modules {
         if !is_plain(name) {
             return Ok(Vec::new());
         }
+        let is_loaded = self.sysfs(name).exists();
         let build_id = self.loaded_build_id(name)?;
         let mut known = self.known.borrow_mut();
         // Another one of the same name may have been loaded since.
-        let is_known = known.get(name).is_some_and(|it| it.build_id == build_id);
+        // One that is gone was of the build that was seen last.
+        let is_known = known
+            .get(name)
+            .is_some_and(|it| !is_loaded || it.build_id == build_id);
         if !is_known {
+            if !is_loaded {
+                // Of which build it was, nobody can tell.
+                return Ok(Vec::new());
+            }
             if known.len() >= MAX_KNOWN {
                 known.clear();
             }
@@ -76,15 +84,19 @@ impl Modules {
         }
     }
 
+    /// What sysfs has of a module that is loaded.
+    fn sysfs(&self, name: &str) -> PathBuf {
+        self.root.join("sys/module").join(name.replace('-', "_"))
+    }
+
     /// The build ID of a module that is loaded; `None` if it is not, or has none.
     fn loaded_build_id(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let path = self.root.join(format!(
-            "sys/module/{}/notes/.note.gnu.build-id",
-            name.replace('-', "_")
-        ));
+        let path = self.sysfs(name).join("notes/.note.gnu.build-id");
         match fs::read(&path) {
             Ok(notes) => Ok(notes::build_id(&notes).map(<[u8]>::to_vec)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            // It went while the file was open.
+            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(e) => {
                 let path = path.display();
                 Err(Error::io(
@@ -99,7 +111,14 @@ impl Modules {
     fn find(&self, name: &str, build_id: Option<&[u8]>) -> Result<Option<Module>> {
         let mut refused = None;
         for folder in places::of_modules(&self.root, &self.release, build_id) {
-            for path in folder.files(name)? {
+            let files = match folder.files(name) {
+                Ok(files) => files,
+                Err(e) => {
+                    refused = refused.or(Some(e));
+                    continue;
+                }
+            };
+            for path in files {
                 match read(&path, name, build_id) {
                     Ok(Some(module)) => return Ok(Some(module)),
                     Ok(None) => {}
