@@ -27,10 +27,15 @@ pub(super) type Section<'a, 'b> = ElfSection64<'a, 'b, object::Endianness, &'a C
 const UNUSED: [SectionId; 2] = [SectionId::DebugLoc, SectionId::DebugLocLists];
 /// The most that is read of a packed file, in bytes: as much as is unpacked at most.
 const MAX_PACKED: u64 = 256 << 20;
+/// How deep functions, blocks and what was inlined into them may be nested in a module. Compilers stay far below, and addr2line
+/// calls itself for each level.
+const MAX_DEPTH: isize = 512;
 
 /// An open file.
 pub(super) struct DebugFile {
     path: PathBuf,
+    /// Of the file, in bytes.
+    len: u64,
     cache: Cache,
 }
 
@@ -69,6 +74,7 @@ impl DebugFile {
         let left = len.saturating_mul(2).saturating_add(STRINGS);
         let file = Self {
             path: path.to_owned(),
+            len,
             cache: ReadCache::new(Bounded { bytes, left }),
         };
         file.elf()?;
@@ -151,20 +157,60 @@ impl DebugFile {
         } else {
             RunTimeEndian::Big
         };
+        // Of sections that overlap each is a copy of its own.
+        let mut left = self.len;
         let dwarf = Dwarf::load(|id| {
             let found = elf.section_by_name(id.name());
             let found = found.filter(|_| !UNUSED.contains(&id));
             let Some(section) = found else {
                 return Ok(EndianArcSlice::new(Arc::default(), endian));
             };
-            let mut bytes = Arc::from(self.content(&section)?);
+            let content = self.content(&section)?;
+            left = left
+                .checked_sub(content.len() as u64)
+                .ok_or_else(|| self.bad(io::Error::other("the sections overlap")))?;
+            let mut bytes = Arc::from(content);
             if let Some(layout) = &layout {
                 let relocated = layout.relocate(&elf, &section, Arc::make_mut(&mut bytes));
                 relocated.map_err(|e| self.bad(e))?;
             }
             Ok::<_, Error>(EndianArcSlice::new(bytes, endian))
         })?;
+        // The kernel's own is read once more for it in seconds, and whoever changes it has the machine.
+        if layout.is_some() {
+            self.check_depth(&dwarf)?;
+        }
         Context::from_dwarf(dwarf).map_err(|e| self.bad(e))
+    }
+
+    /// Refuses what is nested deeper than a stack may bear.
+    fn check_depth(&self, dwarf: &Dwarf<EndianArcSlice<RunTimeEndian>>) -> Result<()> {
+        let mut units = dwarf.units();
+        while let Some(header) = units.next().map_err(|e| self.bad(e))? {
+            // addr2line passes over what it cannot read, too.
+            let Ok(unit) = dwarf.unit(header) else {
+                continue;
+            };
+            let Ok(mut entries) = unit.entries_raw(None) else {
+                continue;
+            };
+            while !entries.is_empty() {
+                if entries.next_depth() > MAX_DEPTH {
+                    return Err(self.bad(io::Error::other(format!(
+                        "entries are nested by more than {MAX_DEPTH}"
+                    ))));
+                }
+                let Ok(abbreviation) = entries.read_abbreviation() else {
+                    break;
+                };
+                if let Some(abbreviation) = abbreviation
+                    && entries.skip_attributes(abbreviation.attributes()).is_err()
+                {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn content<'a>(&self, section: &Section<'a, '_>) -> Result<&'a [u8]> {

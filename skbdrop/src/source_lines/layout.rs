@@ -89,7 +89,7 @@ impl Layout {
                     return Err(Error::invalid_data("it is none of ELF"));
                 };
                 let machine = elf.elf_header().e_machine(elf.endian());
-                return Err(Error::invalid_data(format!(
+                return Err(Error::not_supported(format!(
                     "it is of kind {r_type} of the machine {machine}, which is none of debug information that is known here"
                 )));
             }

@@ -178,6 +178,33 @@ fn read_module(bytes: &[u8]) -> Result<Module> {
     )?)
 }
 
+/// A module of which the debug information is inlined functions in one another, without attributes.
+fn nested(depth: u32) -> Vec<u8> {
+    let folder = Machine::new();
+    let source = format!(
+        ".text\n.section .debug_abbrev,\"\",%progbits\n\
+         .uleb128 1, 0x11\n.byte 1, 0, 0\n.uleb128 2, 0x1d\n.byte 1, 0, 0, 0\n\
+         .section .debug_info,\"\",%progbits\n.long 2f - 1f\n1: .short 4\n.long 0\n.byte 8\n\
+         .uleb128 1\n.fill {depth}, 1, 2\n.fill {depth}, 1, 0\n.byte 0\n2:\n"
+    );
+    folder.install("nested.s", source.as_bytes());
+    run(Command::new("cc")
+        .args(["-c", "-o", "nested.ko", "nested.s"])
+        .current_dir(&folder.0));
+    fs::read(folder.0.join("nested.ko")).unwrap()
+}
+
+#[test]
+fn what_is_nested_too_deep_is_refused() {
+    assert!(read_module(&nested(100)).is_ok());
+    for depth in [1000, 10_000_000] {
+        let error = read_module(&nested(depth)).map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+        let text = format!("{error:#}");
+        assert!(text.contains("nested by more than 512"), "{text}");
+    }
+}
+
 fn function_size(module: &[u8], name: &str) -> u64 {
     let module = read_module(module).unwrap();
     let found = module.functions().iter().find(|(found, _)| *found == name);
