@@ -140,13 +140,15 @@ impl SourceLines {
     /// freed the packet, or of one further out. Several where the compiler built functions into one another, the innermost
     /// first. None for a place that the file does not know, or in a module whose debug information is not installed.
     ///
-    /// A place in a module is found by its function and the offset in it. Where the module has several functions of that name,
+    /// A place in a module is found by its function and the offset in it, in the build that is loaded now, or was when it was last
+    /// asked for: ask while the module that dropped the packet is loaded. Where the module has several functions of that name,
     /// and their lines differ, there are none.
     ///
     /// # Errors
     ///
     /// [`InvalidData`](ErrorKind::InvalidData) if the debug information is corrupt, or a module's is of another build than the
-    /// module that is loaded; a module's cannot be read.
+    /// module that is loaded; a module's cannot be read. [`NotSupported`](ErrorKind::NotSupported) for modules of machines whose
+    /// compilers leave other relocations in debug information than addresses, as riscv's do.
     pub fn lines(&self, location: &Location) -> Result<Vec<SourceLine>> {
         if let Some(symbol) = &location.symbol
             && let Some(module) = &symbol.module
