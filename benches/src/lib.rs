@@ -4,9 +4,11 @@
 pub mod filtered;
 mod flood;
 pub mod floor;
+mod input;
 mod processes;
 pub mod run_time;
 pub mod synthetic;
 
 pub use flood::flood;
+pub use input::end_of_input;
 pub use processes::{Candidate, RUNS, compare, memory_kib};

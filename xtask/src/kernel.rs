@@ -34,47 +34,34 @@ pub(crate) struct Known {
 /// The kernels that we know by name.
 pub(crate) const KNOWN: [Known; 13] = [
     // The oldest that we claim: its tracepoint has no reason.
-    amd64("5.10", "bullseye", CLOUD),
-    amd64("6.1", "bookworm", CLOUD),
-    amd64("6.12", "trixie", CLOUD),
-    amd64("newest", "trixie-backports", CLOUD),
+    known(&AMD64, "5.10", "bullseye", CLOUD),
+    known(&AMD64, "6.1", "bookworm", CLOUD),
+    known(&AMD64, "6.12", "trixie", CLOUD),
+    known(&AMD64, "newest", "trixie-backports", CLOUD),
     // Not released, so what it says is new to us.
-    amd64("sid", "sid", CLOUD),
-    amd64("6.12-generic", "trixie", GENERIC),
-    amd64("newest-generic", "trixie-backports", GENERIC),
-    arm64("5.10-arm64", "bullseye", CLOUD_ARM64),
-    arm64("6.12-arm64", "trixie", CLOUD_ARM64),
-    arm64("newest-arm64", "trixie-backports", CLOUD_ARM64),
+    known(&AMD64, "sid", "sid", CLOUD),
+    known(&AMD64, "6.12-generic", "trixie", GENERIC),
+    known(&AMD64, "newest-generic", "trixie-backports", GENERIC),
+    known(&ARM64, "5.10-arm64", "bullseye", CLOUD_ARM64),
+    known(&ARM64, "6.12-arm64", "trixie", CLOUD_ARM64),
+    known(&ARM64, "newest-arm64", "trixie-backports", CLOUD_ARM64),
     // Pages of 16 KiB; the others' are of 4.
-    arm64("newest-arm64-16k", "trixie-backports", PAGES_OF_16K),
-    s390x("6.1-s390x", "bookworm", MAINFRAME),
-    s390x("6.12-s390x", "bookworm-backports", MAINFRAME),
+    known(&ARM64, "newest-arm64-16k", "trixie-backports", PAGES_OF_16K),
+    known(&S390X, "6.1-s390x", "bookworm", MAINFRAME),
+    known(&S390X, "6.12-s390x", "bookworm-backports", MAINFRAME),
 ];
 
-const fn amd64(name: &'static str, suite: &'static str, package: &'static str) -> Known {
+const fn known(
+    architecture: &'static Architecture,
+    name: &'static str,
+    suite: &'static str,
+    package: &'static str,
+) -> Known {
     Known {
         name,
         suite,
         package,
-        architecture: &AMD64,
-    }
-}
-
-const fn arm64(name: &'static str, suite: &'static str, package: &'static str) -> Known {
-    Known {
-        name,
-        suite,
-        package,
-        architecture: &ARM64,
-    }
-}
-
-const fn s390x(name: &'static str, suite: &'static str, package: &'static str) -> Known {
-    Known {
-        name,
-        suite,
-        package,
-        architecture: &S390X,
+        architecture,
     }
 }
 

@@ -1,12 +1,11 @@
 //! `floor empty|ring|hash`: attaches one of the programs that do the least of their kind, says `ready`, and runs until its
 //! standard input ends. Then it prints `received=N`: the records that it took out of the ring buffer.
 
-use skbdrop_benches::floor::{Floor, Kind};
-use std::{
-    io,
-    sync::mpsc::{RecvTimeoutError, channel},
-    time::Duration,
+use skbdrop_benches::{
+    end_of_input,
+    floor::{Floor, Kind},
 };
+use std::{sync::mpsc::RecvTimeoutError, time::Duration};
 
 /// How often the ring is emptied: a poll, since the program wakes nobody.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -17,11 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .ok_or("usage: floor empty|ring|hash")?
         .parse()?;
     let mut floor = Floor::attach(kind)?;
-    let (ended, end) = channel::<()>();
-    std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        drop(ended);
-    });
+    let end = end_of_input();
     println!("ready");
     let mut received = 0;
     loop {

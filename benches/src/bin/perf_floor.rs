@@ -2,11 +2,8 @@
 //! rings and none is decoded. Says `ready`, and when its standard input has ended `received=N lost=N`.
 
 use perf_event::{Builder, ReadFormat, SampleFlag, Sampler, events::Tracepoint};
-use std::{
-    fs, io,
-    sync::mpsc::{RecvTimeoutError, channel},
-    time::Duration,
-};
+use skbdrop_benches::end_of_input;
+use std::{fs, io, sync::mpsc::RecvTimeoutError, time::Duration};
 
 const INTERVAL: Duration = Duration::from_millis(10);
 /// The ring of one CPU: of two they are as large as the library's default.
@@ -17,11 +14,7 @@ const SAMPLE: u32 = 9;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut rings = rings()?;
-    let (ended, end) = channel::<()>();
-    std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        drop(ended);
-    });
+    let end = end_of_input();
     println!("ready");
     let (mut received, mut lost) = (0, 0);
     loop {

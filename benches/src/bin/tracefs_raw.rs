@@ -2,12 +2,13 @@
 //! its own, every 10 ms; counts them and decodes none. Says `ready`, and when its standard input has ended
 //! `received=N lost=N`.
 
+use skbdrop_benches::end_of_input;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::mpsc::{RecvTimeoutError, channel},
+    sync::mpsc::RecvTimeoutError,
     time::Duration,
 };
 
@@ -23,11 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let instance = Instance::new()?;
     let mut pipes = instance.pipes()?;
     instance.write("events/skb/kfree_skb/enable", "1")?;
-    let (ended, end) = channel::<()>();
-    std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        drop(ended);
-    });
+    let end = end_of_input();
     println!("ready");
     let mut received = 0;
     while end.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Disconnected) {

@@ -1,6 +1,10 @@
 //! A file with debug information, as far as lines are told by it: a kernel, which is linked, or a module, which is not.
 
-use super::{functions::Functions, hex, layout::Layout};
+use super::{
+    functions::{Functions, is_name_at},
+    hex,
+    layout::Layout,
+};
 use crate::{Error, Result, decompress::Compression};
 use addr2line::Context;
 use gimli::{Dwarf, EndianArcSlice, RunTimeEndian, SectionId};
@@ -122,11 +126,9 @@ impl DebugFile {
         let names = elf.section_by_index(symbols.string_section()).ok()?;
         let names = names.data().ok()?;
         let endian = elf.endian();
-        let symbol = symbols.iter().find(|symbol| {
-            let at = names.get(symbol.st_name(endian) as usize..);
-            let rest = at.and_then(|at| at.strip_prefix(name.as_bytes()));
-            rest.and_then(<[u8]>::first) == Some(&0)
-        });
+        let symbol = symbols
+            .iter()
+            .find(|symbol| is_name_at(names, symbol.st_name(endian) as usize, name));
         symbol.map(|symbol| symbol.st_value(endian))
     }
 

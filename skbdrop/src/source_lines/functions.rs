@@ -66,17 +66,11 @@ impl Functions {
         let found = self
             .all
             .iter()
-            .filter(|it| offset <= it.size && self.is(it, name));
+            .filter(|it| offset <= it.size && is_name_at(&self.names, it.name, name));
         let mut places: Vec<u64> = found.map(|it| it.address.wrapping_add(offset)).collect();
         places.sort_unstable();
         places.dedup();
         places
-    }
-
-    fn is(&self, function: &Function, name: &str) -> bool {
-        let at = self.names.get(function.name..);
-        let rest = at.and_then(|at| at.strip_prefix(name.as_bytes()));
-        !name.is_empty() && rest.and_then(<[u8]>::first) == Some(&0)
     }
 
     /// Names and sizes, for who feeds it with any bytes.
@@ -88,4 +82,12 @@ impl Functions {
             Some((std::str::from_utf8(&at[..end]).ok()?, function.size))
         })
     }
+}
+
+/// Whether this name, which is not empty, begins there in a table of names, each with a 0 behind it.
+pub(super) fn is_name_at(names: &[u8], start: usize, name: &str) -> bool {
+    let rest = names
+        .get(start..)
+        .and_then(|at| at.strip_prefix(name.as_bytes()));
+    !name.is_empty() && rest.and_then(<[u8]>::first) == Some(&0)
 }

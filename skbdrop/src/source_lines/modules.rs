@@ -57,8 +57,7 @@ impl Modules {
         let is_loaded = self.sysfs(name).exists();
         let build_id = self.loaded_build_id(name)?;
         let mut known = self.known.borrow_mut();
-        // Another one of the same name may have been loaded since.
-        // One that is gone was of the build that was seen last.
+        // Another one of the same name may have been loaded since; one that is gone was of the build that was seen last.
         let is_known = known
             .get(name)
             .is_some_and(|it| !is_loaded || it.build_id == build_id);
