@@ -8,7 +8,8 @@ use std::process::Command;
 const TOOLCHAIN: &str = "nightly";
 /// What is interpreted: memory that is shared with the kernel, and what is read of a kernel's bytes. What calls the kernel cannot be,
 /// and the search of the wake-up protocol has no memory but its own, and too many states.
-const TESTS: [&str; 5] = [
+const TESTS: [&str; 6] = [
+    "sys::ring::",
     "sys::shared::",
     "backend::ebpf::decode::",
     "backend::netlink::decode::",

@@ -12,6 +12,8 @@ pub(crate) mod bpf;
 #[cfg(feature = "perf")]
 pub(crate) mod perf;
 #[cfg(feature = "ebpf")]
+pub(crate) mod ring;
+#[cfg(feature = "ebpf")]
 pub(crate) mod shared;
 #[cfg(feature = "netlink")]
 pub(crate) mod socket;

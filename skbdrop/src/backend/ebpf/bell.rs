@@ -1,34 +1,37 @@
 //! The reader's half of the wake-ups. The program's half, `wake.rs` of `skbdrop-ebpf`, says how they meet.
 
 use super::{
-    load::Loaded,
+    load::{Loaded, ring},
     object::{BELL, READER},
     protocol::{FALL_ASLEEP, Step},
 };
 use crate::{
     Result,
     backend::wake::{Bell, Sleep},
-    sys::shared::SharedWords,
+    sys::{ring::Ring, shared::SharedWords},
 };
-use aya::maps::{MapData, RingBuf};
+use aya::maps::MapData;
 use skbdrop_ebpf::reader;
 use std::{
-    fmt, mem,
+    fmt,
     os::fd::{AsFd as _, BorrowedFd},
     sync::atomic::{Ordering, fence},
 };
 
 /// A ring buffer that the program only writes to to wake the reader, and the word in which the reader says that it is to.
 pub(super) struct EbpfBell {
-    ring: RingBuf<MapData>,
+    map: MapData,
+    ring: Ring,
     word: SharedWords,
 }
 
 impl EbpfBell {
     /// With the maps of a program that was loaded.
     pub(super) fn new(loaded: &mut Loaded) -> Result<Self> {
+        let map = loaded.map(BELL)?;
         Ok(Self {
-            ring: loaded.ring(BELL)?,
+            ring: ring(&map, BELL)?,
+            map,
             word: loaded.words(READER)?,
         })
     }
@@ -42,11 +45,11 @@ impl EbpfBell {
 
 impl Bell for EbpfBell {
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.ring.as_fd()]
+        vec![self.map.fd().as_fd()]
     }
 
     fn is_ringing(&mut self) -> bool {
-        has_record(&mut self.ring)
+        self.ring.has_record()
     }
 
     fn stays_readable(&mut self) -> bool {
@@ -82,10 +85,4 @@ impl fmt::Debug for EbpfBell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EbpfBell").finish_non_exhaustive()
     }
-}
-
-/// Whether a ring buffer has a record, which stays there.
-pub(super) fn has_record(ring: &mut RingBuf<MapData>) -> bool {
-    // An item is given back to the kernel when it is dropped.
-    ring.next().map(mem::forget).is_some()
 }

@@ -11,10 +11,11 @@ use crate::{
     Error, ErrorKind, Result,
     sys::{
         bpf::{self, ProgramType},
+        ring::Ring,
         shared::SharedWords,
     },
 };
-use aya::maps::{Map, MapData, RingBuf};
+use aya::maps::MapData;
 use aya_obj::{Object, generated::bpf_insn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use skbdrop_ebpf::{
@@ -122,13 +123,6 @@ impl Loaded {
     /// One of its maps.
     pub(super) fn map(&mut self, name: &str) -> Result<MapData> {
         self.maps.remove(name).ok_or_else(|| no_map(name))
-    }
-
-    /// One of its maps that is a ring buffer.
-    pub(super) fn ring(&mut self, name: &str) -> Result<RingBuf<MapData>> {
-        Map::from_map_data(self.map(name)?)
-            .and_then(RingBuf::try_from)
-            .map_err(|e| cannot_map(name, e))
     }
 
     /// One of its maps that is an array which user space may map.
@@ -382,6 +376,11 @@ fn verifier_reasons(log: &[u8]) -> String {
         start += 1;
     }
     format!("; the verifier says: {}", &text[start..])
+}
+
+/// A ring buffer, to be read.
+pub(super) fn ring(map: &MapData, name: &str) -> Result<Ring> {
+    Ring::map(map.fd().as_fd()).map_err(|e| cannot_map(name, e))
 }
 
 fn no_map(name: &str) -> Error {

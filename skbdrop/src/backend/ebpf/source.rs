@@ -1,12 +1,12 @@
 //! The program, attached, and the ring buffer that it writes to.
 
 use super::{
-    bell::{EbpfBell, has_record},
+    bell::EbpfBell,
     config::{Extent, KernelConfig, Pacing},
     cpus::Cpus,
     decode::decode,
     filter::{self, Compiled},
-    load::{Loaded, Wanted, possible_cpus},
+    load::{Loaded, Wanted, possible_cpus, ring},
     misses::misses,
     object,
 };
@@ -15,9 +15,8 @@ use crate::{
     backend::{LeftOut, Read, Record as Drop, Settings, Source, wake::Wake},
     filter::Plan,
     gate::MAX_SITES,
-    sys::bpf::ProgramType,
+    sys::{bpf::ProgramType, ring::Ring},
 };
-use aya::maps::{MapData, RingBuf};
 use skbdrop_ebpf::ABSENT;
 use std::{
     fmt, mem,
@@ -32,7 +31,7 @@ const MIN_RECORDS: usize = 8;
 /// The program, attached, and its ring buffer.
 pub(crate) struct EbpfSource {
     wake: Wake<EbpfBell>,
-    ring: RingBuf<MapData>,
+    ring: Ring,
     cpus: Cpus,
     program: OwnedFd,
     /// Holds the program on the tracepoint; `None` once stopped.
@@ -110,7 +109,7 @@ impl EbpfSource {
         });
         let mut source = Self {
             wake: Wake::new(EbpfBell::new(&mut loaded)?, settings.max_latency)?,
-            ring: loaded.ring(object::RECORDS)?,
+            ring: ring(&loaded.map(object::RECORDS)?, object::RECORDS)?,
             cpus: Cpus::new(&mut loaded)?,
             program: loaded.program,
             attachment: Some(loaded.attachment),
@@ -122,7 +121,7 @@ impl EbpfSource {
             untold: 0,
         };
         // Whoever waits before the first look is woken all the same.
-        source.wake.fall_asleep(|| has_record(&mut source.ring))?;
+        source.wake.fall_asleep(|| source.ring.has_record())?;
         Ok(source)
     }
 
@@ -142,7 +141,7 @@ impl EbpfSource {
             }
             read.taken += 1;
             // It is large, and stays where it is.
-            let Ok(decoded) = &mut decode(&item) else {
+            let Ok(decoded) = &mut decode(item) else {
                 read.undecodable += 1;
                 continue;
             };
@@ -197,7 +196,7 @@ impl Source for EbpfSource {
             if read.taken > 0 || !drained || read.ended {
                 return Ok(read);
             }
-            if self.wake.fall_asleep(|| has_record(&mut self.ring))? {
+            if self.wake.fall_asleep(|| self.ring.has_record())? {
                 return Ok(read);
             }
         }
