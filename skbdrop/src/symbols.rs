@@ -24,8 +24,9 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// The least that memory of modules is given out in, in bytes: a processor's smallest page.
 const PAGE: u64 = 4096;
 /// What the bytes before a function go by, where the kernel is built with room for a call's checks there
-/// (`CONFIG_PREFIX_SYMBOLS`, `CONFIG_CFI`): each function has one, and nothing of them ever runs.
-const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
+/// (`CONFIG_PREFIX_SYMBOLS`, `CONFIG_CFI`): each function has one, and nothing of them ever runs. They count as the end
+/// of the function before.
+pub(crate) const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
 /// Locations that are remembered; past it all are forgotten and looked up anew. The kernel has some hundreds
 /// that drop packets.
 const MAX_ANSWERS: usize = 1 << 16;
@@ -67,12 +68,37 @@ pub struct Symbols {
 
 /// Where a name is in the table's text. A length of 0 marks the end of the function before:
 /// data, or a name that cannot be one of a function.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Name {
     start: u32,
     len: u16,
     /// 0: the kernel itself; else the module's place in the list, plus one.
     module: u16,
+}
+
+impl Name {
+    /// Marks what is no function.
+    fn end(module: u16) -> Self {
+        Self {
+            start: 0,
+            len: 0,
+            module,
+        }
+    }
+
+    /// The room before a function.
+    fn padding(module: u16) -> Self {
+        Self {
+            start: u32::MAX,
+            len: 0,
+            module,
+        }
+    }
+
+    /// Whether the function before may as well go on to the function behind this room: half of a table would be that.
+    fn is_needless_after(self, before: Self) -> bool {
+        self == Self::padding(before.module) && before.len != 0
+    }
 }
 
 impl Symbols {
@@ -179,6 +205,7 @@ impl Symbols {
                     }
                     continue;
                 }
+                Some((known, last)) if known < address && name.is_needless_after(*last) => continue,
                 Some((known, _)) => sorted &= known < address,
                 None => {}
             }
@@ -207,10 +234,12 @@ impl Symbols {
 
     /// What is no function only has to mark the end of one: of several in a row the first does.
     fn drop_marks(&mut self) {
-        let mut kept = 0;
+        let mut kept: usize = 0;
         for at in 0..self.names.len() {
             let name = self.names[at];
-            if name.len == 0 && kept > 0 && self.names[kept - 1].len == 0 {
+            let before = kept.checked_sub(1).map(|before| self.names[before]);
+            let is_needless = |before: Name| before.len == 0 || name.is_needless_after(before);
+            if name.len == 0 && before.is_some_and(is_needless) {
                 continue;
             }
             (self.addresses[kept], self.names[kept]) = (self.addresses[at], name);
@@ -251,11 +280,9 @@ impl Symbols {
         };
         if !function {
             // A function goes on to the room before the next, while data may be far behind its module's last.
-            let module = if is_padding { module } else { 0 };
-            let end = Name {
-                start,
-                len: 0,
-                module,
+            let end = match is_padding {
+                true => Name::padding(module),
+                false => Name::end(0),
             };
             return Some((address, end));
         }
@@ -534,13 +561,20 @@ mod tests {
     }
 
     #[test]
-    fn the_room_before_a_function_has_no_name() {
+    fn the_room_before_a_function_is_of_the_one_before() {
         let list = b"1000 t one\n1040 t __pfx_two\n1050 T two\n1060 d end\n";
         let table = Symbols::parse(&list[..]).expect("reading from memory");
         assert_eq!(at(&table, 0x103f).as_deref(), Some("one+0x3f"));
-        assert_eq!(at(&table, 0x1040), None);
+        // Where a call that does not return would return to, at the very end of a function.
+        assert_eq!(at(&table, 0x1040).as_deref(), Some("one+0x40"));
         assert_eq!(at(&table, 0x1050).as_deref(), Some("two+0x0"));
         assert!(table.names().eq(["one", "two"]));
+        assert_eq!(table.names.len(), 3);
+        assert_eq!(
+            table.ranges(|name| name == "one"),
+            [(0x1000, 0x104f)],
+            "all that the name is given for"
+        );
         // In a module, whose last function alone may end before what is listed next.
         let list = b"1ff0 t one\t[m]\n2040 t __pfx_two\t[m]\n2050 t two\t[m]\n9000 t three\t[n]\n9999 d end\n";
         let table = Symbols::parse(&list[..]).expect("reading from memory");

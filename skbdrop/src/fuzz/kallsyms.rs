@@ -1,6 +1,6 @@
 //! The kernel's list of symbols, and symbols as the kernel writes them.
 
-use crate::{Symbols, backend::SymbolText};
+use crate::{Symbols, backend::SymbolText, symbols::PADDING};
 use std::collections::{BTreeMap, HashSet};
 
 /// Reads `data` as `/proc/kallsyms`, and each of its lines as `%pS` writes a symbol.
@@ -53,7 +53,7 @@ fn line(line: &[u8]) -> Option<(u64, Function<'_>)> {
     let module = words
         .next()
         .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
-    // Marks inside of functions, which are passed over.
-    let is_mark = name.starts_with('$');
+    // Marks inside of functions and room between them, which are passed over.
+    let is_mark = name.starts_with('$') || PADDING.iter().any(|prefix| name.starts_with(prefix));
     (address != 0 && !is_mark).then_some((address, (name, module)))
 }
