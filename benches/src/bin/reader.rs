@@ -47,14 +47,20 @@ async fn main() -> Result {
 /// Takes events one by one, as from any stream.
 async fn stream(
     monitor: &mut Monitor,
-    end: Receiver<()>,
+    mut end: Receiver<()>,
     mut count: impl FnMut(&DropEvent),
 ) -> Result {
-    let mut events = monitor.take_until(end);
-    while let Some(event) = events.next().await {
-        count(&event?);
+    loop {
+        // In this order: whether the input has ended is asked when there is no event.
+        tokio::select! {
+            biased;
+            event = monitor.next() => match event {
+                Some(event) => count(&event?),
+                None => return Ok(()),
+            },
+            _ = &mut end => break,
+        }
     }
-    let monitor = events.into_inner();
     monitor.stop();
     while let Some(event) = monitor.next().await {
         count(&event?);
