@@ -95,6 +95,15 @@ impl Name {
         }
     }
 
+    /// What counts of several at one address: a function before data, and data before room.
+    fn rank(self) -> u8 {
+        match self.len {
+            0 if self.start == u32::MAX => 2,
+            0 => 1,
+            _ => 0,
+        }
+    }
+
     /// Whether the function before may as well go on to the function behind this room: half of a table would be that.
     fn is_needless_after(self, before: Self) -> bool {
         self == Self::padding(before.module) && before.len != 0
@@ -200,7 +209,7 @@ impl Symbols {
                 Some((known, last)) if known == address => {
                     // Of aliases the first counts, as in the kernel's own look-up
                     // (`get_symbol_pos` in `kernel/kallsyms.c`), but a function before data.
-                    if last.len == 0 {
+                    if name.rank() < last.rank() {
                         *last = name;
                     }
                     continue;
@@ -226,8 +235,8 @@ impl Symbols {
     fn sort(&mut self) {
         let entries = self.addresses.drain(..).zip(self.names.drain(..));
         let mut entries: Vec<(u64, Name)> = entries.collect();
-        // Functions first among equals; stable, so the first of aliases stays the first.
-        entries.sort_by_key(|(address, name)| (*address, name.len == 0));
+        // Stable, so the first of aliases stays the first.
+        entries.sort_by_key(|(address, name)| (*address, name.rank()));
         entries.dedup_by_key(|(address, _)| *address);
         (self.addresses, self.names) = entries.into_iter().unzip();
     }
@@ -575,6 +584,16 @@ mod tests {
             [(0x1000, 0x104f)],
             "all that the name is given for"
         );
+        // Data at the same address ends a function all the same, in whichever order they come.
+        for list in [
+            "1000 t one\n1040 d end\n1040 t __pfx_two\n1050 T two\n1060 d end\n",
+            "1000 t one\n1040 t __pfx_two\n1040 d end\n1050 T two\n1060 d end\n",
+            "1040 t __pfx_two\n1000 t one\n1040 d end\n1050 T two\n1060 d end\n",
+            "1040 d end\n1040 t __pfx_two\n1000 t one\n1050 T two\n1060 d end\n",
+        ] {
+            let table = Symbols::parse(list.as_bytes()).expect("reading from memory");
+            assert_eq!(at(&table, 0x1040), None, "{list}");
+        }
         // In a module, whose last function alone may end before what is listed next.
         let list = b"1ff0 t one\t[m]\n2040 t __pfx_two\t[m]\n2050 t two\t[m]\n9000 t three\t[n]\n9999 d end\n";
         let table = Symbols::parse(&list[..]).expect("reading from memory");
