@@ -558,7 +558,7 @@ impl Builder {
     }
 
     /// Whether to look up the function at each drop's location; yes by default. The kernel's symbols
-    /// are read by a thread of their own, which ends after some 60 ms, and take 4 MB.
+    /// are read by a thread of their own, which ends after some 60 ms, and take 3 MB.
     pub fn symbols(mut self, yes: bool) -> Self {
         self.symbols = yes;
         self
