@@ -1,5 +1,6 @@
 //! Source lines of places in the kernel and its modules, where their debug information is at hand.
 
+mod content;
 mod debug_file;
 mod functions;
 #[cfg(any(fuzzing, test))]
@@ -8,6 +9,7 @@ mod layout;
 mod lookup;
 mod module;
 mod modules;
+mod nesting;
 mod notes;
 mod places;
 
