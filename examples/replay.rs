@@ -14,7 +14,6 @@ use skbdrop::{
 };
 use skbdrop_examples::{Result, number_of, output, signals};
 use std::{
-    error::Error,
     fs::File,
     io::{self, BufWriter, Write as _},
     path::{Path, PathBuf},
@@ -39,7 +38,7 @@ fn main() -> ExitCode {
     skbdrop_examples::run("replay", HELP, act, |act| match act {
         Act::Record(path, count) => record(&path, count),
         Act::Play(path, None) => play(Replay::from_path(path)?),
-        Act::Play(path, Some(speed)) => play(Replay::from_path(path)?.speed(speed)),
+        Act::Play(path, Some(speed)) => play(Replay::from_path(path)?.speed(speed)?),
     })
 }
 
@@ -52,7 +51,7 @@ fn act(parser: &mut lexopt::Parser) -> Result<Option<Act>, lexopt::Error> {
                 let (path, count) = (parser.value()?.into(), parser.value()?.parse()?);
                 file = Some(Act::Record(path, count));
             }
-            Long("speed") => speed = Some(parser.value()?.parse_with(pace)?),
+            Long("speed") => speed = Some(parser.value()?.parse()?),
             Long("help") | Short('h') => return Ok(None),
             Value(path) if file.is_none() => file = Some(Act::Play(path.into(), None)),
             _ => return Err(argument.unexpected()),
@@ -64,14 +63,6 @@ fn act(parser: &mut lexopt::Parser) -> Result<Option<Act>, lexopt::Error> {
         Some(_) => Err("--speed is for playing".into()),
         None => Err("the name of a file is missing".into()),
     }
-}
-
-fn pace(text: &str) -> Result<f64, Box<dyn Error + Send + Sync>> {
-    let speed: f64 = text.parse()?;
-    let sensible = speed.is_finite() && speed > 0.0;
-    sensible
-        .then_some(speed)
-        .ok_or("there is no such speed".into())
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -39,11 +39,14 @@ fn digests_are_the_recorded_ones() {
             .filter(|source| !checked.contains(source))
             .collect();
         assert!(unrecorded.is_empty(), "{unrecorded:?} came since the build");
-        assert!(
-            checked
-                .iter()
-                .any(|path| path.extension().is_some_and(|name| name == "o"))
-        );
+        let objects: Vec<_> = files(&root.join(folder))
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|name| name == "o"))
+            .collect();
+        assert!(!objects.is_empty(), "no object in {folder}");
+        for object in objects {
+            assert!(checked.contains(&object), "{object:?} is not recorded");
+        }
     }
 }
 

@@ -122,7 +122,8 @@ fn the_pace_is_the_recorded_one() {
     for (speed, expected) in [(1.0, 300), (3.0, 100)] {
         let source = Replay::from_reader(std::io::Cursor::new(text.clone()))
             .unwrap()
-            .speed(speed);
+            .speed(speed)
+            .unwrap();
         let start = Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -141,11 +142,22 @@ fn the_pace_is_the_recorded_one() {
 }
 
 #[test]
+fn a_pace_that_is_none_is_refused() {
+    for speed in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let source = Replay::from_reader(std::io::Cursor::new(HEADER)).unwrap();
+        let error = source.speed(speed).map(|_| ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{speed}");
+        assert!(error.to_string().contains(&format!("at {speed} times")));
+    }
+}
+
+#[test]
 fn a_stopped_replay_ends() {
     let text = format!("{HEADER}{{\"timestamp_ns\":1}}\n{{\"timestamp_ns\":99000000000}}\n");
     let source = Replay::from_reader(std::io::Cursor::new(text))
         .unwrap()
-        .speed(1.0);
+        .speed(1.0)
+        .unwrap();
     let mut monitor = Monitor::builder().source(source).build().unwrap();
     assert!(
         monitor

@@ -60,7 +60,17 @@ impl Compression {
             Self::Lz4 => decoders::lz4(packed, MAX_UNPACKED),
             Self::Unread(name) => Err(std::io::Error::other(name)),
         };
-        unpacked.map_err(|e| Error::invalid_data("truncated or corrupt").caused_by(e))
+        unpacked.map_err(refused)
+    }
+}
+
+#[cfg(feature = "image")]
+fn refused(error: std::io::Error) -> Error {
+    match error.kind() {
+        std::io::ErrorKind::FileTooLarge => {
+            Error::not_supported("too large to be unpacked here (unpack it first)").caused_by(error)
+        }
+        _ => Error::invalid_data("truncated or corrupt").caused_by(error),
     }
 }
 
@@ -79,6 +89,31 @@ const MAGIC: [(&[u8], Compression); 8] = [
 ];
 
 /// The most that is unpacked, in bytes. Distributions' kernels have some 60 MB, with the kernel's
-/// heaviest debugging options some 200 MB; what is larger was made to fill the memory.
+/// heaviest debugging options some 200 MB; what is larger was made to fill the memory, or is a
+/// kernel with its debug information, which nobody packs as a whole.
 #[cfg(feature = "image")]
 const MAX_UNPACKED: usize = 256 << 20;
+
+#[cfg(all(test, feature = "image"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_is_not_called_corrupt() {
+        let packed = b"\x02\x21\x4c\x18\x06\0\0\0\x50hello";
+        assert!(matches!(decoders::lz4(packed, 5).as_deref(), Ok(b"hello")));
+        let too_large = decoders::lz4(packed, 4).map_err(refused);
+        let error = too_large.expect_err("five bytes");
+        assert_eq!(error.kind(), crate::ErrorKind::NotSupported);
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("unpack it first") && text.contains("more than 4 bytes"),
+            "{text}"
+        );
+        let cut = decoders::lz4(&packed[..12], 5).map_err(refused);
+        assert_eq!(
+            cut.expect_err("a cut block").kind(),
+            crate::ErrorKind::InvalidData
+        );
+    }
+}

@@ -88,9 +88,8 @@ fn read(reader: impl Read, limit: usize) -> Result<Vec<u8>> {
 }
 
 fn too_large(limit: usize) -> Error {
-    invalid(format!(
-        "unpacks to more than {limit} bytes, which no kernel has"
-    ))
+    let what = format!("unpacks to more than {limit} bytes");
+    Error::new(ErrorKind::FileTooLarge, what)
 }
 
 fn invalid(why: String) -> Error {

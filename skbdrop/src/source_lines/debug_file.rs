@@ -1,46 +1,47 @@
 //! A file with debug information, as far as lines are told by it: a kernel, which is linked, or a module, which is not.
 
 use super::{
+    content::Content,
     functions::{Functions, is_name_at},
     hex,
     layout::Layout,
 };
 use crate::{Error, Result, decompress::Compression};
-use addr2line::Context;
 use gimli::{Dwarf, EndianArcSlice, RunTimeEndian, SectionId};
 use object::{
     CompressionFormat, Object as _, ObjectSection as _, elf,
-    read::{
-        ReadCache,
-        elf::{ElfFile64, ElfSection64, FileHeader as _, Sym as _},
-    },
+    read::elf::{ElfFile64, ElfSection64, FileHeader as _, Sym as _},
 };
 use std::{
+    cell::Cell,
     fs::File,
-    io::{self, Cursor, Read, Seek, SeekFrom},
+    io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-/// Bytes of the file as they are asked for: what a user names may change, so it is not mapped.
-type Cache = ReadCache<Bounded>;
-pub(super) type Elf<'a> = ElfFile64<'a, object::Endianness, &'a Cache>;
-pub(super) type Section<'a, 'b> = ElfSection64<'a, 'b, object::Endianness, &'a Cache>;
+pub(super) type Elf<'a> = ElfFile64<'a, object::Endianness, &'a Content>;
+pub(super) type Section<'a, 'b> = ElfSection64<'a, 'b, object::Endianness, &'a Content>;
+/// Bytes of a section of debug information.
+pub(super) type Bytes = EndianArcSlice<RunTimeEndian>;
 
-/// What tells where variables are, and no lines.
-const UNUSED: [SectionId; 2] = [SectionId::DebugLoc, SectionId::DebugLocLists];
+/// What tells where variables are, and no lines; and a list of where units are, who say so themselves.
+const UNUSED: [SectionId; 3] = [
+    SectionId::DebugLoc,
+    SectionId::DebugLocLists,
+    SectionId::DebugAranges,
+];
 /// The most that is read of a packed file, in bytes: as much as is unpacked at most.
 const MAX_PACKED: u64 = 256 << 20;
-/// How deep functions, blocks and what was inlined into them may be nested in a module. Compilers stay far below, and addr2line
-/// calls itself for each level.
-const MAX_DEPTH: isize = 512;
+/// The most that a file may have, in bytes: no section of DWARF in 32 bits, which compilers write, has more. Distributions'
+/// kernels have up to a GB with all their sections; a file that has holes may be of any length.
+const MAX_LEN: u64 = 4 << 30;
 
 /// An open file.
 pub(super) struct DebugFile {
     path: PathBuf,
-    /// Of the file, in bytes.
-    len: u64,
-    cache: Cache,
+    content: Content,
+    room: Room,
 }
 
 impl DebugFile {
@@ -56,7 +57,13 @@ impl DebugFile {
         read.map_err(cannot)?;
         let Some(compression) = Compression::of(&head) else {
             let len = file.seek(SeekFrom::End(0)).map_err(cannot)?;
-            return Self::of(path, Box::new(file), len);
+            if len > MAX_LEN {
+                let path = path.display();
+                return Err(Error::not_supported(format!(
+                    "`{path}` has {len} bytes: files with debug information are read up to {MAX_LEN} bytes"
+                )));
+            }
+            return Self::of(path, Content::of_file(file, len), len);
         };
         let mut packed = head;
         let read = file.take(MAX_PACKED).read_to_end(&mut packed);
@@ -71,22 +78,21 @@ impl DebugFile {
     /// What was in a file of this name.
     pub(super) fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
         let len = bytes.len() as u64;
-        Self::of(path, Box::new(Cursor::new(bytes)), len)
+        Self::of(path, Content::Memory(bytes), len)
     }
 
-    fn of(path: &Path, bytes: Box<dyn Bytes>, len: u64) -> Result<Self> {
-        let left = len.saturating_mul(2).saturating_add(STRINGS);
+    fn of(path: &Path, content: Content, len: u64) -> Result<Self> {
         let file = Self {
             path: path.to_owned(),
-            len,
-            cache: ReadCache::new(Bounded { bytes, left }),
+            content,
+            room: Room::for_bytes(len),
         };
         file.elf()?;
         Ok(file)
     }
 
     fn elf(&self) -> Result<Elf<'_>> {
-        ElfFile64::parse(&self.cache).map_err(|e| self.bad(e))
+        ElfFile64::parse(&self.content).map_err(|e| self.bad(e))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -132,7 +138,7 @@ impl DebugFile {
         symbol.map(|symbol| symbol.st_value(endian))
     }
 
-    /// The functions of a module, at the addresses that [`context`](Self::context) has them at.
+    /// The functions of a module, at the addresses that [`dwarf`](Self::dwarf) has them at.
     pub(super) fn functions(&self) -> Result<Functions> {
         let elf = self.elf()?;
         let Some(layout) = self.layout(&elf)? else {
@@ -141,11 +147,11 @@ impl DebugFile {
                 self.path.display()
             )));
         };
-        Functions::of(&elf, &layout).map_err(|e| self.bad(e))
+        Functions::of(&elf, &layout, &self.room).map_err(|e| refused(&self.path, e))
     }
 
     /// Reads the debug information.
-    pub(super) fn context(&self) -> Result<Context<EndianArcSlice<RunTimeEndian>>> {
+    pub(super) fn dwarf(&self) -> Result<Dwarf<Bytes>> {
         if !self.has_debug_information()? {
             return Err(Error::invalid_data(format!(
                 "`{}` has no debug information (needs CONFIG_DEBUG_INFO, and a file that is not stripped)",
@@ -159,63 +165,25 @@ impl DebugFile {
         } else {
             RunTimeEndian::Big
         };
-        // Of sections that overlap each is a copy of its own.
-        let mut left = self.len;
-        let dwarf = Dwarf::load(|id| {
+        Dwarf::load(|id| {
             let found = elf.section_by_name(id.name());
             let found = found.filter(|_| !UNUSED.contains(&id));
             let Some(section) = found else {
                 return Ok(EndianArcSlice::new(Arc::default(), endian));
             };
-            let content = self.content(&section)?;
-            left = left
-                .checked_sub(content.len() as u64)
-                .ok_or_else(|| self.bad(io::Error::other("the sections overlap")))?;
+            let content = self.section(&section)?;
+            let taken = self.room.take(content.len());
+            taken.map_err(|e| refused(&self.path, e))?;
             let mut bytes = Arc::from(content);
             if let Some(layout) = &layout {
                 let relocated = layout.relocate(&elf, &section, Arc::make_mut(&mut bytes));
-                relocated.map_err(|e| self.bad(e))?;
+                relocated.map_err(|e| refused(&self.path, e))?;
             }
             Ok::<_, Error>(EndianArcSlice::new(bytes, endian))
-        })?;
-        // The kernel's own is read once more for it in seconds, and whoever changes it has the machine.
-        if layout.is_some() {
-            self.check_depth(&dwarf)?;
-        }
-        Context::from_dwarf(dwarf).map_err(|e| self.bad(e))
+        })
     }
 
-    /// Refuses what is nested deeper than a stack may bear.
-    fn check_depth(&self, dwarf: &Dwarf<EndianArcSlice<RunTimeEndian>>) -> Result<()> {
-        let mut units = dwarf.units();
-        while let Some(header) = units.next().map_err(|e| self.bad(e))? {
-            // addr2line passes over what it cannot read, too.
-            let Ok(unit) = dwarf.unit(header) else {
-                continue;
-            };
-            let Ok(mut entries) = unit.entries_raw(None) else {
-                continue;
-            };
-            while !entries.is_empty() {
-                if entries.next_depth() > MAX_DEPTH {
-                    return Err(self.bad(io::Error::other(format!(
-                        "entries are nested by more than {MAX_DEPTH}"
-                    ))));
-                }
-                let Ok(abbreviation) = entries.read_abbreviation() else {
-                    break;
-                };
-                if let Some(abbreviation) = abbreviation
-                    && entries.skip_attributes(abbreviation.attributes()).is_err()
-                {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn content<'a>(&self, section: &Section<'a, '_>) -> Result<&'a [u8]> {
+    fn section<'a>(&self, section: &Section<'a, '_>) -> Result<&'a [u8]> {
         let found = section.compressed_data().map_err(|e| self.bad(e))?;
         if found.format != CompressionFormat::None {
             let path = self.path.display();
@@ -231,7 +199,9 @@ impl DebugFile {
         if elf.elf_header().e_type(elf.endian()) != elf::ET_REL {
             return Ok(None);
         }
-        Layout::of(elf).map(Some).map_err(|e| self.bad(e))
+        Layout::of(elf)
+            .map(Some)
+            .map_err(|e| refused(&self.path, e))
     }
 
     fn bad(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -239,38 +209,33 @@ impl DebugFile {
     }
 }
 
-/// What to say of debug information that is not as it should be.
+/// What to say of debug information that a parser refuses.
 pub(super) fn corrupt(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    let path = path.display();
-    Error::invalid_data(format!("cannot read the debug information in `{path}`")).caused_by(error)
+    Error::invalid_data(cannot_read(path)).caused_by(error)
 }
 
-/// What can be read at any place.
-trait Bytes: Read + Seek {}
-
-impl<T: Read + Seek> Bytes for T {}
-
-/// Bytes that are read about once. What is read is kept, and the sections of a corrupt file may overlap: such a file would
-/// fill the memory.
-pub(super) struct Bounded {
-    bytes: Box<dyn Bytes>,
-    left: u64,
+/// What to say of debug information that is refused here.
+pub(super) fn refused(path: &Path, error: Error) -> Error {
+    Error::new(error.kind(), cannot_read(path)).caused_by(error)
 }
 
-/// Room for names of sections, in bytes: each is read with what is behind it.
-const STRINGS: u64 = 16 << 20;
+fn cannot_read(path: &Path) -> String {
+    format!("cannot read the debug information in `{}`", path.display())
+}
 
-impl Read for Bounded {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(buffer)?;
-        let left = self.left.checked_sub(count as u64);
-        self.left = left.ok_or_else(|| io::Error::other("the sections overlap"))?;
-        Ok(count)
+/// Room for what is kept of a file, in bytes: as many as it has. The sections of a corrupt file may overlap, and of those each
+/// would be kept.
+pub(super) struct Room(Cell<u64>);
+
+impl Room {
+    fn for_bytes(len: u64) -> Self {
+        Self(Cell::new(len))
     }
-}
 
-impl Seek for Bounded {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.bytes.seek(to)
+    pub(super) fn take(&self, len: usize) -> Result<()> {
+        let left = self.0.get().checked_sub(len as u64);
+        self.0
+            .set(left.ok_or_else(|| Error::invalid_data("the sections overlap"))?);
+        Ok(())
     }
 }

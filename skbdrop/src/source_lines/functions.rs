@@ -1,6 +1,9 @@
 //! The functions of a module, by name.
 
-use super::{debug_file::Elf, layout::Layout};
+use super::{
+    debug_file::{Elf, Room},
+    layout::Layout,
+};
 use crate::{Error, Result};
 use object::{
     Object as _, ObjectSection as _, elf,
@@ -25,14 +28,17 @@ struct Function {
 }
 
 impl Functions {
-    pub(super) fn of(elf: &Elf<'_>, layout: &Layout) -> Result<Self> {
+    pub(super) fn of(elf: &Elf<'_>, layout: &Layout, room: &Room) -> Result<Self> {
         let bad = |e| Error::invalid_data("the symbols are corrupt").caused_by(e);
         let (endian, symbols) = (elf.endian(), elf.elf_symbol_table());
         let (mut names, mut all) = (Vec::new(), Vec::new());
         if !symbols.is_empty() {
             let section = elf.section_by_index(symbols.string_section());
-            names = section.and_then(|it| it.data()).map_err(bad)?.to_vec();
+            let content = section.and_then(|it| it.data()).map_err(bad)?;
+            room.take(content.len())?;
+            names = content.to_vec();
         }
+        room.take(symbols.len().saturating_mul(size_of::<Function>()))?;
         for (index, symbol) in symbols.enumerate() {
             let Some(section) = symbols.symbol_section(endian, symbol, index).map_err(bad)? else {
                 continue;

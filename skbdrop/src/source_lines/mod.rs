@@ -1,5 +1,6 @@
 //! Source lines of places in the kernel and its modules, where their debug information is at hand.
 
+mod content;
 mod debug_file;
 mod functions;
 #[cfg(any(fuzzing, test))]
@@ -8,6 +9,7 @@ mod layout;
 mod lookup;
 mod module;
 mod modules;
+mod nesting;
 mod notes;
 mod places;
 
@@ -99,7 +101,9 @@ impl SourceLines {
     /// # Errors
     ///
     /// [`InvalidData`](ErrorKind::InvalidData) if the file is of another build than the running kernel, or has no debug
-    /// information; [`PermissionDenied`](ErrorKind::PermissionDenied) where the kernel hides its addresses.
+    /// information; [`PermissionDenied`](ErrorKind::PermissionDenied) where the kernel hides its addresses;
+    /// [`NotSupported`](ErrorKind::NotSupported) if its sections are packed, it has more than 4 GiB, or unpacks to more than
+    /// 256 MiB.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let build_id = running_build_id()?;
@@ -146,9 +150,10 @@ impl SourceLines {
     ///
     /// # Errors
     ///
-    /// [`InvalidData`](ErrorKind::InvalidData) if the debug information is corrupt, or a module's is of another build than the
-    /// module that is loaded; a module's cannot be read. [`NotSupported`](ErrorKind::NotSupported) for modules of machines whose
-    /// compilers leave other relocations in debug information than addresses, as riscv's do.
+    /// [`InvalidData`](ErrorKind::InvalidData) if the debug information is corrupt, or nested deeper than any compiler's where the
+    /// place is, or a module's is of another build than the module that is loaded; a module's cannot be read.
+    /// [`NotSupported`](ErrorKind::NotSupported) for modules of machines whose compilers leave other relocations in debug
+    /// information than addresses, as riscv's do.
     pub fn lines(&self, location: &Location) -> Result<Vec<SourceLine>> {
         if let Some(symbol) = &location.symbol
             && let Some(module) = &symbol.module

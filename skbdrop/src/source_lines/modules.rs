@@ -31,10 +31,13 @@ pub(super) struct Modules {
     known: RefCell<HashMap<Arc<str>, Known>>,
 }
 
+/// `None` of what was built without.
+type BuildId = Option<Vec<u8>>;
+
 /// What became of reading a module's debug information.
 struct Known {
     /// Of the module that was loaded then.
-    build_id: Option<Vec<u8>>,
+    build_id: BuildId,
     /// `None` if there is none.
     module: Result<Option<Module>, Arc<Error>>,
 }
@@ -54,18 +57,19 @@ impl Modules {
         if !is_plain(name) {
             return Ok(Vec::new());
         }
-        let is_loaded = self.sysfs(name).exists();
-        let build_id = self.loaded_build_id(name)?;
+        let loaded = self.loaded(name)?;
         let mut known = self.known.borrow_mut();
         // Another one of the same name may have been loaded since; one that is gone was of the build that was seen last.
-        let is_known = known
-            .get(name)
-            .is_some_and(|it| !is_loaded || it.build_id == build_id);
+        let is_known = known.get(name).is_some_and(|it| {
+            loaded
+                .as_ref()
+                .is_none_or(|build_id| it.build_id == *build_id)
+        });
         if !is_known {
-            if !is_loaded {
+            let Some(build_id) = loaded else {
                 // Of which build it was, nobody can tell.
                 return Ok(Vec::new());
-            }
+            };
             if known.len() >= MAX_KNOWN {
                 known.clear();
             }
@@ -83,17 +87,13 @@ impl Modules {
         }
     }
 
-    /// What sysfs has of a module that is loaded.
-    fn sysfs(&self, name: &str) -> PathBuf {
-        self.root.join("sys/module").join(name.replace('-', "_"))
-    }
-
-    /// The build ID of a module that is loaded; `None` if it is not, or has none.
-    fn loaded_build_id(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        let path = self.sysfs(name).join("notes/.note.gnu.build-id");
+    /// The build of a module that is loaded; `None` if it is not.
+    fn loaded(&self, name: &str) -> Result<Option<BuildId>> {
+        let module = self.root.join("sys/module").join(name.replace('-', "_"));
+        let path = module.join("notes/.note.gnu.build-id");
         match fs::read(&path) {
-            Ok(notes) => Ok(notes::build_id(&notes).map(<[u8]>::to_vec)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(notes) => Ok(Some(notes::build_id(&notes).map(<[u8]>::to_vec))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(module.exists().then_some(None)),
             // It went while the file was open.
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(e) => {

@@ -98,12 +98,16 @@ impl Process {
     fn number(&self) -> Result<u32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let pid = self.report().ok().and_then(|report| figure(&report, "pid"));
+            let report = self.report();
+            let pid = report.as_ref().ok().and_then(|text| figure(text, "pid"));
             if let Some(pid) = pid.and_then(|pid| u32::try_from(pid).ok()) {
                 return Ok(pid);
             }
             if Instant::now() > deadline {
-                return Err("`usage` wrote no process number".into());
+                return Err(match report {
+                    Ok(text) => format!("`usage` wrote no process number, but {text:?}"),
+                    Err(e) => format!("`usage` wrote no process number: {e}"),
+                });
             }
             thread::sleep(Duration::from_millis(1));
         }

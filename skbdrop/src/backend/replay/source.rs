@@ -2,7 +2,7 @@
 
 use super::decode::{self, Event, Line};
 use crate::{
-    BackendKind, Error, Result,
+    BackendKind, Error, ErrorKind, Result,
     backend::{Read, Record, Source},
 };
 use rustix::time::{
@@ -90,13 +90,20 @@ impl Replay {
         Ok(replay)
     }
 
-    /// Plays at `speed` times the pace of the recording, instead of all at once. A speed that is not above 0, or not
-    /// finite, is none.
-    #[must_use]
-    pub fn speed(mut self, speed: f64) -> Self {
-        let sensible = speed.is_finite() && speed > 0.0;
-        self.pace = sensible.then_some(Pace { speed, begin: None });
-        self
+    /// Plays at `speed` times the pace of the recording, instead of all at once.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not above 0, or not finite.
+    pub fn speed(mut self, speed: f64) -> Result<Self> {
+        if !(speed.is_finite() && speed > 0.0) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("cannot play at {speed} times the pace (needs a finite number above 0)"),
+            ));
+        }
+        self.pace = Some(Pace { speed, begin: None });
+        Ok(self)
     }
 
     fn bad(&self, what: &str) -> Error {

@@ -1,7 +1,10 @@
 //! Modules as a compiler makes them, against the lines of their sources and against what binutils say.
 
 use super::*;
-use crate::{ErrorKind, source_lines::fuzz};
+use crate::{
+    ErrorKind,
+    source_lines::{fuzz, lookup::Lookup},
+};
 use std::{
     collections::BTreeSet,
     io::Write as _,
@@ -178,14 +181,27 @@ fn read_module(bytes: &[u8]) -> Result<Module> {
     )?)
 }
 
-/// A module of which the debug information is inlined functions in one another, without attributes.
+/// A module with the function `deep`, of which the debug information is inlined functions in one another, without attributes, and
+/// the function `flat` in another unit.
 fn nested(depth: u32) -> Vec<u8> {
     let folder = Machine::new();
+    let unit = |function: &str, depth: u32| {
+        format!(
+            ".long 2f - 1f\n1: .short 4\n.long 0\n.byte 8\n\
+             .uleb128 1\n.quad {function}, 16\n.uleb128 2\n.quad {function}, 16\n\
+             .fill {depth}, 1, 3\n.fill {depth}, 1, 0\n.byte 0, 0\n2:\n"
+        )
+    };
+    // A unit and a function with `DW_AT_low_pc` and `DW_AT_high_pc`, and what is inlined.
     let source = format!(
-        ".text\n.section .debug_abbrev,\"\",%progbits\n\
-         .uleb128 1, 0x11\n.byte 1, 0, 0\n.uleb128 2, 0x1d\n.byte 1, 0, 0, 0\n\
-         .section .debug_info,\"\",%progbits\n.long 2f - 1f\n1: .short 4\n.long 0\n.byte 8\n\
-         .uleb128 1\n.fill {depth}, 1, 2\n.fill {depth}, 1, 0\n.byte 0\n2:\n"
+        ".text\n.type deep, %function\n.type flat, %function\ndeep: .skip 16\nflat: .skip 16\n\
+         .section .debug_abbrev,\"\",%progbits\n\
+         .uleb128 1, 0x11\n.byte 1, 0x11, 1, 0x12, 7, 0, 0\n\
+         .uleb128 2, 0x2e\n.byte 1, 0x11, 1, 0x12, 7, 0, 0\n\
+         .uleb128 3, 0x1d\n.byte 1, 0, 0, 0\n\
+         .section .debug_info,\"\",%progbits\n{}{}",
+        unit("deep", depth),
+        unit("flat", 100)
     );
     folder.install("nested.s", source.as_bytes());
     run(Command::new("cc")
@@ -194,14 +210,54 @@ fn nested(depth: u32) -> Vec<u8> {
     fs::read(folder.0.join("nested.ko")).unwrap()
 }
 
+fn assert_nested_too_deep(lines: Result<Vec<SourceLine>>) {
+    let error = lines.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    let text = format!("{error:#}");
+    assert!(text.contains("nested by more than 512"), "{text}");
+}
+
 #[test]
 fn what_is_nested_too_deep_is_refused() {
-    assert!(read_module(&nested(100)).is_ok());
+    let of_call = |module: &Module, function: &str| {
+        module.lines(&Symbol {
+            name: function.into(),
+            module: None,
+            offset: 1,
+        })
+    };
+    let shallow = read_module(&nested(100)).unwrap();
+    assert!(of_call(&shallow, "deep").is_ok());
     for depth in [1000, 10_000_000] {
-        let error = read_module(&nested(depth)).map(|_| ()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidData);
-        let text = format!("{error:#}");
-        assert!(text.contains("nested by more than 512"), "{text}");
+        let module = read_module(&nested(depth)).unwrap();
+        // The second time, too; and what is not asked for does no harm.
+        for _ in 0..2 {
+            assert_nested_too_deep(of_call(&module, "deep"));
+            assert!(of_call(&module, "flat").is_ok());
+        }
+    }
+}
+
+#[test]
+fn a_kernel_that_is_nested_too_deep_is_refused() {
+    let folder = Machine::new();
+    for depth in [100, 1000, 10_000_000] {
+        folder.install("nested.o", &nested(depth));
+        run(Command::new("ld")
+            .args(["-e", "0", "-Ttext=0x10000", "-o", "vmlinux", "nested.o"])
+            .current_dir(&folder.0));
+        let file = DebugFile::open(&folder.0.join("vmlinux")).unwrap();
+        let kernel = Lookup::new(&file).unwrap();
+        assert_eq!(file.address_of("deep"), Some(0x10000));
+        for address in [0x10001, 0x10010] {
+            match depth {
+                100 => assert!(kernel.of_call(address).is_ok()),
+                _ => assert_nested_too_deep(kernel.of_call(address)),
+            }
+        }
+        for elsewhere in [0x10000, 0x10011, 0x20000] {
+            assert!(kernel.of_call(elsewhere).is_ok());
+        }
     }
 }
 
@@ -559,13 +615,7 @@ fn names_that_lead_elsewhere_have_no_lines() {
 
 #[test]
 fn what_is_no_module_is_refused() {
-    let text = |bytes: &[u8]| match read_module(bytes) {
-        Err(e) => {
-            assert_eq!(e.kind(), ErrorKind::InvalidData);
-            format!("{e:#}")
-        }
-        Ok(_) => panic!("it was read"),
-    };
+    let text = |bytes: &[u8]| refusal(bytes, ErrorKind::InvalidData);
     let own = fs::read("/proc/self/exe").unwrap();
     assert!(
         text(&own).contains("`module.ko` is no module"),
@@ -573,16 +623,7 @@ fn what_is_no_module_is_refused() {
         text(&own)
     );
     let whole = module(&[]);
-    // A kind of relocation that nobody knows: the half of `r_info` behind the eight bytes of `r_offset`.
     let (relocations, header) = section(&whole, ".rela.debug_info");
-    let mut bad = whole.clone();
-    let kind = relocations.start + 8 + if cfg!(target_endian = "big") { 4 } else { 0 };
-    bad[kind..kind + 4].copy_from_slice(&777u32.to_ne_bytes());
-    let found = text(&bad);
-    assert!(
-        found.contains("kind 777") && found.contains("`.debug_info`"),
-        "{found}"
-    );
     // Outside of the section.
     let mut bad = whole.clone();
     bad[relocations.start..relocations.start + 8].copy_from_slice(&u64::MAX.to_ne_bytes());
@@ -627,7 +668,74 @@ fn what_is_no_module_is_refused() {
     );
 }
 
+/// What is said of a module that cannot be read.
+fn refusal(bytes: &[u8], kind: ErrorKind) -> String {
+    match read_module(bytes) {
+        Err(e) => {
+            assert_eq!(e.kind(), kind, "{e:#}");
+            format!("{e:#}")
+        }
+        Ok(_) => panic!("it was read"),
+    }
+}
+
+#[test]
+fn relocations_that_are_not_known_are_not_supported() {
+    const X86_64: u16 = 62;
+    const RISCV: u16 = 243;
+    /// `R_RISCV_ADD32`, which its compilers leave where others have a difference.
+    const ADD32: u32 = 35;
+    let whole = module(&[]);
+    let (relocations, _) = section(&whole, ".rela.debug_info");
+    for (machine, kind) in [(X86_64, 777), (RISCV, ADD32)] {
+        let mut bad = whole.clone();
+        // `e_machine`, and the half of `r_info` behind the eight bytes of `r_offset`.
+        bad[18..20].copy_from_slice(&machine.to_ne_bytes());
+        let at = relocations.start + 8 + if cfg!(target_endian = "big") { 4 } else { 0 };
+        bad[at..at + 4].copy_from_slice(&u32::to_ne_bytes(kind));
+        let found = refusal(&bad, ErrorKind::NotSupported);
+        for part in [
+            &format!("kind {kind} of the machine {machine}"),
+            "`.debug_info`",
+        ] {
+            assert!(found.contains(part), "{found}");
+        }
+    }
+}
+
+#[test]
+fn sections_that_overlap_are_not_kept_each() {
+    let mut bad = module(&[]);
+    let len = bad.len() as u64;
+    // Names of all symbols, and half as much of debug information.
+    for (name, len) in [(".strtab", len), (".debug_str", len / 2)] {
+        let (_, header) = section(&bad, name);
+        bad[header + SH_OFFSET..header + SH_OFFSET + 8].fill(0);
+        bad[header + SH_SIZE..header + SH_SIZE + 8].copy_from_slice(&len.to_ne_bytes());
+    }
+    let found = refusal(&bad, ErrorKind::InvalidData);
+    assert!(found.contains("the sections overlap"), "{found}");
+}
+
+#[test]
+fn a_file_that_is_mostly_a_hole_is_refused() {
+    let folder = Machine::new();
+    folder.install("module.ko", &module(&[]));
+    let path = folder.0.join("module.ko");
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(4 << 30).unwrap();
+    assert!(DebugFile::open(&path).is_ok());
+    file.set_len((4 << 30) + 1).unwrap();
+    let error = DebugFile::open(&path).map(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotSupported);
+    assert!(
+        error.to_string().contains("has 4294967297 bytes"),
+        "{error}"
+    );
+}
+
 /// Where fields of a section's header are.
+const SH_OFFSET: usize = 24;
 const SH_SIZE: usize = 32;
 const SH_LINK: usize = 40;
 
