@@ -102,7 +102,14 @@ mod tests {
         let mine = capabilities(None).expect("capget works").permitted;
         let (end, wait) = mpsc::channel::<()>();
         let other = thread::Builder::new().name("keeps".to_owned());
-        let other = other.spawn(move || wait.recv()).expect("a thread");
+        let (running, runs) = mpsc::channel();
+        let other = other.spawn(move || {
+            running.send(()).expect("somebody waits for it");
+            wait.recv()
+        });
+        let other = other.expect("a thread");
+        // It has its name only once it runs.
+        runs.recv().expect("it runs");
         let alone = thread::spawn(|| {
             let left_over = give_up(BackendKind::Ebpf).expect("nobody is kept from giving up");
             (left_over, capabilities(None).expect("capget works"))
