@@ -14,14 +14,10 @@ use aya_ebpf::{
     macros::map,
     maps::LruHashMap,
 };
-use core::{
-    arch::asm,
-    mem::{MaybeUninit, offset_of},
-    ptr,
-};
+use core::{arch::asm, mem::MaybeUninit, ptr};
 use skbdrop_ebpf::{
-    ABSENT, Config, Cpu, Site, WINDOW,
-    view::{AT_HAND, FILTER, View, known, needs},
+    ABSENT, Cpu, Site, WINDOW,
+    view::{AT_HAND, FILTER, View, known, layer, needs},
 };
 
 /// Drops of each reason and place in each second, for the limit. User space sets the size.
@@ -34,17 +30,10 @@ const NANOSECONDS: u64 = 1_000_000_000;
 const OF_HEADERS: u32 = needs::TRANSPORT | needs::PORTS | needs::ADDRESSES;
 const OF_BYTES: u32 = OF_HEADERS | needs::PACKET;
 
-/// Whether the filter asks for one of these [`needs`]. The number is set anew for each question: that is cheaper than to keep it on
-/// the stack between calls, and all that comes of it is dead code.
+/// Whether the filter asks for one of these [`needs`].
 #[inline(always)]
 pub(crate) fn asks(needs: u32) -> bool {
-    const WORD: usize = offset_of!(Config, filter) / size_of::<u32>();
-    let asked: u32;
-    // SAFETY: it only sets the register. Without `pure` the compiler takes no two for one.
-    unsafe {
-        asm!("{} = {}", out(wreg) asked, const Config::placeholder(WORD), options(nomem, nostack));
-    }
-    asked & needs != 0
+    config!(filter) & needs != 0
 }
 
 /// A verdict of the filter's, by its placeholder, on a view; 0 for a drop that is not wanted. User space puts jumps to the filter's
@@ -181,6 +170,8 @@ fn holds<M: Memory>(ctx: *const u8) -> bool {
     let mut protocol = 0;
     if asks(needs::PROTOCOL | OF_BYTES) {
         protocol = packet::protocol::<M>(skb::skb(ctx));
+    }
+    if asks(needs::PROTOCOL | needs::PACKET) {
         if protocol != 0 {
             known = known.wrapping_add(known::PROTOCOL);
         }
@@ -192,16 +183,16 @@ fn holds<M: Memory>(ctx: *const u8) -> bool {
     }
     if asks(OF_HEADERS) {
         // SAFETY: `out` is a whole view on our stack.
-        let told = unsafe {
-            headers::clear(zero, out);
-            plain::parse::<M>(skb::skb(ctx), protocol, zero, out)
-        };
+        let told = unsafe { plain::parse::<M>(skb::skb(ctx), protocol, zero, out) };
         known = known.wrapping_add(told);
         if told == 0 {
             let linear = Linear::of::<M>(skb::skb(ctx));
             let packet = Packet::of(&linear, packet::protocol::<M>(skb::skb(ctx)), zero);
             // SAFETY: `out` is a whole view on our stack.
-            known = known.wrapping_add(unsafe { headers::parse(&packet, zero, out) });
+            known = known.wrapping_add(unsafe {
+                headers::clear(zero, out);
+                headers::parse(&packet, zero, out)
+            });
         }
     }
     if asks(needs::INTERFACE) {
@@ -230,15 +221,22 @@ fn holds<M: Memory>(ctx: *const u8) -> bool {
         set!(length, length.unwrap_or(0).wrapping_add(zero));
     }
     if asks(needs::PACKET) {
-        let linear = Linear::of::<M>(skb::skb(ctx));
-        let packet = Packet::of(&linear, packet::protocol::<M>(skb::skb(ctx)), zero);
-        set!(layer, packet.layer);
-        set!(packet, packet.start);
-        set!(caplen, packet.caplen);
-        match window(packet.start) {
-            Some(window) => set!(window, window as u64),
-            // SAFETY: `out` is a whole view on our stack.
-            None => unsafe { copy_head(packet.start, &raw mut (*out).head) },
+        if let Some(frame) = plain::frame::<M>(skb::skb(ctx), protocol) {
+            set!(layer, layer::ETHERNET.wrapping_add(zero));
+            set!(packet, frame.start);
+            set!(caplen, frame.caplen.wrapping_add(zero));
+            set!(window, frame.bytes as u64);
+        } else {
+            let linear = Linear::of::<M>(skb::skb(ctx));
+            let packet = Packet::of(&linear, packet::protocol::<M>(skb::skb(ctx)), zero);
+            set!(layer, packet.layer);
+            set!(packet, packet.start);
+            set!(caplen, packet.caplen);
+            match window(packet.start) {
+                Some(window) => set!(window, window as u64),
+                // SAFETY: `out` is a whole view on our stack.
+                None => unsafe { copy_head(packet.start, &raw mut (*out).head) },
+            }
         }
     }
     set!(known, known);

@@ -47,13 +47,14 @@ macro_rules! config {
 }
 pub(crate) use config;
 
-/// The instruction for the word `WORD` of [`Config`].
+/// The instruction for the word `WORD` of [`Config`], each time anew: without `pure` the compiler takes no two for one, which it
+/// would keep on the stack meanwhile. User space folds the number into what uses it.
 #[inline(always)]
 fn placeholder<const WORD: usize>() -> u32 {
     let value: u32;
-    // SAFETY: it only sets the register. As it depends on nothing, one may do for several.
+    // SAFETY: it only sets the register.
     unsafe {
-        asm!("{} = {}", out(wreg) value, const Config::placeholder(WORD), options(pure, nomem, nostack));
+        asm!("{} = {}", out(wreg) value, const Config::placeholder(WORD), options(nomem, nostack));
     }
     value
 }

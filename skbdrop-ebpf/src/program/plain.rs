@@ -19,8 +19,52 @@ const TYPE_AND_VERSION: u64 = (IPV4 << 8 | 0x45) as u64;
 const TCP: u32 = 6;
 const UDP: u32 = 17;
 
-/// What [`parse`](super::headers::parse) would write of such a packet into a view with zeros, and the bits of it; or 0 where that
-/// takes a closer look, and on kernels that give no window. `zero` is one that the verifier takes for any number.
+/// An Ethernet frame.
+pub(crate) struct Frame {
+    /// Its kernel address.
+    pub(crate) start: u64,
+    /// Bytes from there to the end of the linear part, with the whole Ethernet header.
+    pub(crate) caplen: u32,
+    /// Where the program can see them.
+    pub(crate) bytes: *const u8,
+}
+
+impl Frame {
+    /// Of a packet whose network header is right behind room for an Ethernet header. `None` of others, and on kernels that give no
+    /// window.
+    #[inline(always)]
+    fn of<M: Memory>(skb: *const u8) -> Option<Self> {
+        if !skb::has_packet() {
+            return None;
+        }
+        let mac = u32::from(M::load::<u16>(skb, config!(skb_mac_header)));
+        let network = u32::from(M::load::<u16>(skb, config!(skb_network_header)));
+        let tail = M::load::<u32>(skb, config!(skb_tail));
+        // A header that is not set is behind no other.
+        if mac + ETHERNET_LEN != network || tail < network {
+            return None;
+        }
+        let start = M::load::<u64>(skb, config!(skb_head)).wrapping_add(u64::from(mac));
+        Some(Self {
+            start,
+            caplen: tail - mac,
+            bytes: window(start)?,
+        })
+    }
+}
+
+/// The frame of which [`Packet`](super::packet::Packet) would say that an Ethernet header is in front, with the packet's own protocol;
+/// `None` where that takes a closer look.
+#[inline(always)]
+pub(crate) fn frame<M: Memory>(skb: *const u8, protocol: u32) -> Option<Frame> {
+    let frame = Frame::of::<M>(skb)?;
+    // SAFETY: there are more.
+    let ethertype = u32::from(u16::from_be(unsafe { u16::load::<12>(frame.bytes) }));
+    (ethertype == protocol && protocol != 0).then_some(frame)
+}
+
+/// What [`parse`](super::headers::parse) would write of such a packet into a view with zeros, as far as it is asked for, and the bits
+/// of it; or 0 where that takes a closer look, and on kernels that give no window: nothing is written then. `zero` is one that the verifier takes for any number.
 ///
 /// # Safety
 ///
@@ -32,19 +76,16 @@ pub(crate) unsafe fn parse<M: Memory>(
     zero: u32,
     view: *mut View,
 ) -> u32 {
-    if protocol != IPV4 || !skb::has_packet() {
+    if protocol != IPV4 {
         return 0;
     }
-    let mac = u32::from(M::load::<u16>(skb, config!(skb_mac_header)));
-    let network = u32::from(M::load::<u16>(skb, config!(skb_network_header)));
-    // A header that is not set is behind no other.
-    if mac + ETHERNET_LEN != network || M::load::<u32>(skb, config!(skb_tail)) < mac + LEN {
-        return 0;
-    }
-    let start = M::load::<u64>(skb, config!(skb_head)).wrapping_add(u64::from(mac));
-    let Some(bytes) = window(start) else {
+    let Some(frame) = Frame::of::<M>(skb) else {
         return 0;
     };
+    if frame.caplen < LEN {
+        return 0;
+    }
+    let bytes = frame.bytes;
     // SAFETY: there are more.
     let front = u64::from_be(unsafe { u64::load::<12>(bytes) });
     if front >> 40 != TYPE_AND_VERSION {
@@ -79,8 +120,9 @@ pub(crate) unsafe fn parse<M: Memory>(
             let (src, dst) = (&raw mut (*view).src, &raw mut (*view).dst);
             // The source is in front.
             let both = u64::from_le(u64::load::<26>(bytes));
-            src.cast::<u32>().write((both as u32).to_le());
-            dst.cast::<u32>().write(((both >> 32) as u32).to_le());
+            let front = |address: u32| [u64::from(address).to_le(), u64::from(zero)];
+            src.cast::<[u64; 2]>().write(front(both as u32));
+            dst.cast::<[u64; 2]>().write(front((both >> 32) as u32));
         }
     }
     known

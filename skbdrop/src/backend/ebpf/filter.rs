@@ -76,7 +76,14 @@ fn instructions(expr: &Expr<Test>) -> Result<Vec<bpf_insn>> {
     let mut code = Assembler::default();
     let (yes, no, end) = (code.label(), code.label(), code.label());
     code.set(VIEW, Operand::Reg(ARGUMENT));
-    emit(&mut code, expr, yes, no, &mut emit_test)?;
+    emit(
+        &mut code,
+        expr,
+        yes,
+        no,
+        (),
+        &mut |code, test, yes, no, ()| emit_test(code, test, yes, no),
+    )?;
     code.place(yes);
     code.set(Reg(0), Operand::Imm(1));
     code.jump(end);
@@ -136,37 +143,76 @@ fn needs_of(test: &Test) -> u32 {
     }
 }
 
-/// Code that goes to `yes` or to `no`, and never on.
-pub(super) fn emit<T>(
+/// What is known of a drop at `yes` and at `no`, where it comes to that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcomes<S> {
+    yes: Option<S>,
+    no: Option<S>,
+}
+
+/// Code that goes to `yes` or to `no`, and never on. With what is `known` before a test, the code of the test says what is known after;
+/// the least of what it may be.
+pub(super) fn emit<T, S: Copy + Ord>(
     code: &mut Assembler,
     expr: &Expr<T>,
     yes: Label,
     no: Label,
-    test: &mut impl FnMut(&mut Assembler, &T, Label, Label) -> Result<()>,
-) -> Result<()> {
+    known: S,
+    test: &mut impl FnMut(&mut Assembler, &T, Label, Label, S) -> Result<S>,
+) -> Result<Outcomes<S>> {
+    let least = |one: Option<S>, other| one.into_iter().chain(other).min();
+    let mut known = known;
+    let mut outcomes = Outcomes {
+        yes: None,
+        no: None,
+    };
     match expr {
-        Expr::Always(true) => code.jump(yes),
-        Expr::Always(false) => code.jump(no),
-        Expr::Test(it) => test(code, it, yes, no)?,
-        Expr::Not(inner) => emit(code, inner, no, yes, test)?,
+        Expr::Always(true) => {
+            code.jump(yes);
+            outcomes.yes = Some(known);
+        }
+        Expr::Always(false) => {
+            code.jump(no);
+            outcomes.no = Some(known);
+        }
+        Expr::Test(it) => {
+            let after = Some(test(code, it, yes, no, known)?);
+            outcomes = Outcomes {
+                yes: after,
+                no: after,
+            };
+        }
+        Expr::Not(inner) => {
+            let inner = emit(code, inner, no, yes, known, test)?;
+            outcomes = Outcomes {
+                yes: inner.no,
+                no: inner.yes,
+            };
+        }
         Expr::All(all) => {
             for inner in all {
                 let next = code.label();
-                emit(code, inner, next, no, test)?;
+                let inner = emit(code, inner, next, no, known, test)?;
                 code.place(next);
+                outcomes.no = least(outcomes.no, inner.no);
+                known = inner.yes.unwrap_or(known);
             }
             code.jump(yes);
+            outcomes.yes = Some(known);
         }
         Expr::Any(any) => {
             for inner in any {
                 let next = code.label();
-                emit(code, inner, yes, next, test)?;
+                let inner = emit(code, inner, yes, next, known, test)?;
                 code.place(next);
+                outcomes.yes = least(outcomes.yes, inner.yes);
+                known = inner.no.unwrap_or(known);
             }
             code.jump(no);
+            outcomes.no = Some(known);
         }
     }
-    Ok(())
+    Ok(outcomes)
 }
 
 fn emit_test(code: &mut Assembler, test: &Test, yes: Label, no: Label) -> Result<()> {

@@ -4,6 +4,7 @@ use super::{
     cast::Cast,
     config::KernelConfig,
     filter::Compiled,
+    fold::fold,
     object,
     splice::{loaded_number, set_number, splice},
 };
@@ -320,7 +321,7 @@ fn attach(
     let c_name = CString::new(name).map_err(|e| {
         Error::invalid_data(format!("bad name of an eBPF program `{name}`")).caused_by(e)
     })?;
-    let instructions = completion.of(&function.instructions);
+    let instructions = fold(completion.of(&function.instructions));
     let load = |log: &mut [u8]| bpf::program_load(ty, &c_name, &instructions, &object.license, log);
     // EACCES is the verifier's, for a program that it does not like.
     let is_denied = |e: &io::Error| e.raw_os_error() == Some(libc::EPERM);

@@ -8,6 +8,7 @@ mod count;
 mod cpus;
 mod decode;
 mod filter;
+mod fold;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzz;
 mod groups;

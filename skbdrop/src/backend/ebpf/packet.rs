@@ -45,6 +45,8 @@ struct Given {
     rejected: Label,
     /// Words of the packet's first bytes that the view has, a bit for each.
     copied: u32,
+    /// As many bytes the packet has, as was found out on all ways here.
+    there: u32,
 }
 
 /// Code that goes to `yes` if the expression accepts the packet, else to `no`.
@@ -61,18 +63,22 @@ pub(super) fn emit_program(
         let other = code.label();
         look(code, BPF_W, at!(layer));
         code.jump32(BPF_JNE, RETURNED, Operand::Imm(kind as i32), other);
-        let given = Given {
-            rejected: no,
-            copied: looked_at_again(expr),
-        };
-        copy(code, given.copied);
+        let copied = looked_at_again(expr);
+        copy(code, copied);
         emit(
             code,
             expr,
             yes,
             no,
-            &mut |code, compare: &Compare, yes, other| {
-                emit_compare(code, compare, yes, other, given)
+            0,
+            &mut |code, compare: &Compare, yes, other, there| {
+                let mut given = Given {
+                    rejected: no,
+                    copied,
+                    there,
+                };
+                emit_compare(code, compare, yes, other, &mut given)?;
+                Ok(given.there)
             },
         )?;
         code.place(other);
@@ -131,7 +137,7 @@ fn emit_compare(
     compare: &Compare,
     yes: Label,
     no: Label,
-    given: Given,
+    given: &mut Given,
 ) -> Result<()> {
     let comparison = match compare.relation {
         Relation::Equal => BPF_JEQ,
@@ -151,7 +157,7 @@ fn pair(
     left: &Value,
     right: &Value,
     waiting: i16,
-    given: Given,
+    given: &mut Given,
 ) -> Result<Operand> {
     value(code, left, waiting, given)?;
     if let Value::Const(right) = right {
@@ -172,7 +178,7 @@ fn pair(
 }
 
 /// Computes a value into [`RESULT`], with zeros in its upper half.
-fn value(code: &mut Assembler, wanted: &Value, waiting: i16, given: Given) -> Result<()> {
+fn value(code: &mut Assembler, wanted: &Value, waiting: i16, given: &mut Given) -> Result<()> {
     match wanted {
         Value::Const(number) => code.op32(BPF_MOV, RESULT, Operand::Imm(*number as i32)),
         Value::Length => code.load(BPF_W, RESULT, VIEW, at!(length)),
@@ -240,7 +246,7 @@ fn shift(code: &mut Assembler, op: u32, by: Operand) {
 }
 
 /// Loads from a place that is known now.
-fn load_at(code: &mut Assembler, at: u32, size: u8, given: Given) {
+fn load_at(code: &mut Assembler, at: u32, size: u8, given: &mut Given) {
     let rejected = given.rejected;
     let Some(end) = at
         .checked_add(size.into())
@@ -248,8 +254,11 @@ fn load_at(code: &mut Assembler, at: u32, size: u8, given: Given) {
     else {
         return code.jump(rejected);
     };
-    look(code, BPF_W, at!(caplen));
-    code.jump32(BPF_JLT, RETURNED, Operand::Imm(end as i32), rejected);
+    if given.there < end {
+        look(code, BPF_W, at!(caplen));
+        code.jump32(BPF_JLT, RETURNED, Operand::Imm(end as i32), rejected);
+        given.there = end;
+    }
     if end <= FIRST {
         return match words(at, size) & !given.copied {
             0 => load_copied(code, at as i16, size),
