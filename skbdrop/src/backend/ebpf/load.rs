@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
+    diagnostics::tell,
     sys::{
         bpf::{self, ProgramType},
         ring::Ring,
@@ -321,11 +322,28 @@ fn attach(
     let c_name = CString::new(name).map_err(|e| {
         Error::invalid_data(format!("bad name of an eBPF program `{name}`")).caused_by(e)
     })?;
-    let instructions = fold(completion.of(&function.instructions));
-    let load = |log: &mut [u8]| bpf::program_load(ty, &c_name, &instructions, &object.license, log);
+    let plain = completion.of(&function.instructions);
+    let load = |instructions: &[bpf_insn], log: &mut [u8]| {
+        bpf::program_load(ty, &c_name, instructions, &object.license, log)
+    };
     // EACCES is the verifier's, for a program that it does not like.
     let is_denied = |e: &io::Error| e.raw_os_error() == Some(libc::EPERM);
-    let program = charged(|| load(&mut []), is_denied).map_err(|e| {
+    let load_charged =
+        |instructions: &[bpf_insn]| charged(|| load(instructions, &mut []), is_denied);
+    let program = load_charged(&fold(plain.clone())).or_else(|e| {
+        if !may_be_the_verifiers(&e) {
+            return Err(e);
+        }
+        // As it was written it does the same, and this kernel may see more easily that it is safe.
+        let program = load_charged(&plain)?;
+        tell!(
+            warn,
+            name,
+            "the kernel takes the eBPF program only as it was written: {e}"
+        );
+        Ok(program)
+    });
+    let program = program.map_err(|e| {
         if is_denied(&e) {
             return Error::io(
                 format!(
@@ -335,13 +353,12 @@ fn attach(
                 e,
             );
         }
-        // Nothing that the verifier has a say in.
-        if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) {
+        if !may_be_the_verifiers(&e) {
             return Error::io(format!("cannot load the eBPF program `{name}`"), e);
         }
         // Once more for its log alone: that it has no room for all of it is an error of its own.
         let mut log = vec![0; LOG_LEN];
-        let _ = load(&mut log);
+        let _ = load(&plain, &mut log);
         let reasons = verifier_reasons(&log);
         Error::not_supported(format!(
             "the kernel refused the eBPF program `{name}`{reasons}"
@@ -362,6 +379,14 @@ fn attach(
         )
     })?;
     Ok((program, attachment))
+}
+
+/// Whether the verifier may have refused it: else it was something that the verifier has no say in.
+fn may_be_the_verifiers(e: &io::Error) -> bool {
+    !matches!(
+        e.raw_os_error(),
+        Some(libc::EPERM | libc::EMFILE | libc::ENFILE | libc::ENOMEM)
+    )
 }
 
 /// The end of the verifier's log, which says what it did not like.
