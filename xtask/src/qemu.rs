@@ -34,7 +34,7 @@ impl Qemu {
         }
         let newer = Self::backported(name).map_err(|why| {
             let least = emulator.least;
-            format!("`{name}` is of QEMU {version}, and only from {least} on such a machine: {why}")
+            format!("`{name}` is of QEMU {version} and wrong (needs {least} or newer, installed or in backports): {why}")
         })?;
         Ok(Self {
             program: newer,
