@@ -54,9 +54,10 @@ pub fn state() -> State {
     let reply = ask(CONFIG_GET, &[]).expect("CONFIG_GET");
     let number = |kind| {
         let value = attribute(&reply, kind).expect("the attribute is there");
-        let mut bytes = [0; 4];
-        bytes[..value.len()].copy_from_slice(value);
-        u32::from_ne_bytes(bytes)
+        match *value {
+            [byte] => u32::from(byte),
+            _ => u32::from_ne_bytes(value.try_into().expect("four bytes")),
+        }
     };
     let config = Config {
         mode: number(ALERT_MODE) as u8,

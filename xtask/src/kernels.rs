@@ -101,17 +101,15 @@ const ARM64_WITHOUT_REASONS: [Run; 6] = [
     VMLINUZ,
 ];
 
-/// What there may be of the byte order: what is read of the kernel, what goes to it, and what the eBPF programs write.
-const BIG_ENDIAN: [Run; 9] = [
+/// What there may be of the byte order: what is read of the kernel, what goes to it, and what the eBPF programs write. What is not
+/// here has not been seen to its end there: see CONTRIBUTING.md.
+const BIG_ENDIAN: [Run; 6] = [
     without_perf(AGREE),
     without_perf(CONTRACT),
     COUNTERS,
-    without_perf(FILTER),
     without_perf(LIVE),
-    without_perf(FIELDS),
     PROGRAMS,
     NETLINK,
-    RESOLVE,
 ];
 
 /// For machines that the perf backend is not for.
