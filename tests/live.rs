@@ -9,7 +9,7 @@ use std::{
 use support::{
     collect, drain,
     drops::{CLOSED, Lab, flood},
-    is_flood, monotonic_ns,
+    is_flood, is_of_the_kernel, monotonic_ns,
     netns::NetNs,
     receives_udp,
 };
@@ -79,7 +79,7 @@ fn every_field_of_a_drop_that_is_known() {
         "{event:?}"
     );
     assert!(event.cpu.is_some_and(|cpu| cpu < 8192));
-    assert!(event.skb_address.is_some_and(|address| address > 1 << 63));
+    assert!(event.skb_address.is_some_and(is_of_the_kernel));
     assert_eq!(event.rx_sk_address, None);
     assert_eq!(event.lost_before, 0);
     let line = event.to_string();

@@ -20,6 +20,7 @@ use support::{
     drop_monitor::{self, Config, Listener, State},
     drops::{CLOSED, flood, is_closed_port, overflow_without_a_break, pin},
     dropwatch::Dropwatch,
+    is_of_the_kernel,
     netns::NetNs,
     receives_udp, run,
 };
@@ -91,7 +92,7 @@ fn every_field_that_netlink_tells() {
     let symbol = event.location.symbol.as_ref().unwrap();
     assert!(receives_udp(symbol), "{symbol:?}");
     assert!(symbol.offset > 0 && symbol.module.is_none(), "{symbol:?}");
-    assert!(event.location.address.is_some_and(|at| at > 1 << 63));
+    assert!(event.location.address.is_some_and(is_of_the_kernel));
     assert_eq!(event.protocol.unwrap().0, 0x0800);
     assert_eq!(event.length, Some(14 + 20 + 8 + 10));
     assert_eq!(event.src.unwrap().to_string(), format!("127.0.0.1:{port}"));

@@ -54,9 +54,10 @@ pub fn state() -> State {
     let reply = ask(CONFIG_GET, &[]).expect("CONFIG_GET");
     let number = |kind| {
         let value = attribute(&reply, kind).expect("the attribute is there");
-        let mut bytes = [0; 4];
-        bytes[..value.len()].copy_from_slice(value);
-        u32::from_le_bytes(bytes)
+        match *value {
+            [byte] => u32::from(byte),
+            _ => u32::from_ne_bytes(value.try_into().expect("four bytes")),
+        }
     };
     let config = Config {
         mode: number(ALERT_MODE) as u8,
@@ -70,8 +71,8 @@ pub fn state() -> State {
 pub fn configure(config: Config) {
     let mut attributes = Vec::new();
     push(&mut attributes, ALERT_MODE, &[config.mode]);
-    push(&mut attributes, TRUNC_LEN, &config.trunc_len.to_le_bytes());
-    push(&mut attributes, QUEUE_LEN, &config.queue_len.to_le_bytes());
+    push(&mut attributes, TRUNC_LEN, &config.trunc_len.to_ne_bytes());
+    push(&mut attributes, QUEUE_LEN, &config.queue_len.to_ne_bytes());
     ask(CONFIG, &attributes).expect("CONFIG");
 }
 
@@ -106,7 +107,7 @@ pub fn queue_drops() -> u64 {
     let reply = ask(STATS_GET, &[]).expect("STATS_GET");
     let nested = attribute(&reply, STATS).expect("the counters are there");
     let value = attribute(nested, 0).expect("the counter is there");
-    u64::from_le_bytes(value.try_into().expect("eight bytes"))
+    u64::from_ne_bytes(value.try_into().expect("eight bytes"))
 }
 
 /// Waits until all who listen have taken what was sent to them.

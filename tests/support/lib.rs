@@ -121,6 +121,18 @@ pub fn receives_udp(symbol: &Symbol) -> bool {
     ["__udp4_lib_rcv", "udp_rcv"].contains(&&*symbol.name) || is_of_split(symbol)
 }
 
+/// Whether an address may be one of the kernel.
+#[must_use]
+pub fn is_of_the_kernel(address: u64) -> bool {
+    // It has the upper half of the addresses, except where it has an address space of its own, as on s390x.
+    let lower = if cfg!(target_arch = "s390x") {
+        0
+    } else {
+        1 << 63
+    };
+    address > lower
+}
+
 /// Whether this is no place of a drop, but in the function that frees what is dropped, and the compiler has split that in two:
 /// then the second half calls the tracepoint, with the first half for caller, for each drop. Since Linux 6.1
 /// `__fix_address` forbids it.

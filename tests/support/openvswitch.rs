@@ -115,7 +115,7 @@ impl Datapath {
     ) -> Self {
         let mut attributes = header(0);
         push(&mut attributes, DP_NAME, terminated(name).as_bytes());
-        push(&mut attributes, DP_UPCALL_PID, &0u32.to_le_bytes());
+        push(&mut attributes, DP_UPCALL_PID, &0u32.to_ne_bytes());
         let datapath = family("ovs_datapath", "openvswitch");
         request(datapath, NEW, DATAPATH_VERSION, &attributes).expect("a new datapath");
         let index = std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex"))
@@ -126,9 +126,9 @@ impl Datapath {
         };
 
         let mut attributes = header(this.index);
-        push(&mut attributes, PORT_TYPE, &PORT_TYPE_NETDEV.to_le_bytes());
+        push(&mut attributes, PORT_TYPE, &PORT_TYPE_NETDEV.to_ne_bytes());
         push(&mut attributes, PORT_NAME, terminated(port).as_bytes());
-        push(&mut attributes, PORT_UPCALL_PID, &0u32.to_le_bytes());
+        push(&mut attributes, PORT_UPCALL_PID, &0u32.to_ne_bytes());
         request(
             family("ovs_vport", "openvswitch"),
             NEW,
@@ -138,7 +138,7 @@ impl Datapath {
         .expect("a new port");
 
         let mut key = Vec::new();
-        push(&mut key, KEY_IN_PORT, &FIRST_PORT.to_le_bytes());
+        push(&mut key, KEY_IN_PORT, &FIRST_PORT.to_ne_bytes());
         push(&mut key, KEY_ETHERNET, &[source, destination].concat());
         push(&mut key, KEY_ETHERTYPE, &ethertype.to_be_bytes());
         let mut attributes = header(this.index);
@@ -169,7 +169,7 @@ impl Drop for Datapath {
 
 /// What comes before the attributes of every request: the datapath's number.
 fn header(index: u32) -> Vec<u8> {
-    index.to_le_bytes().to_vec()
+    index.to_ne_bytes().to_vec()
 }
 
 fn terminated(name: &str) -> String {

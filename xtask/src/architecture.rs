@@ -28,6 +28,8 @@ pub(crate) struct Architecture {
 pub(crate) struct Emulator {
     /// The program, and the package that has it.
     pub(crate) program: (&'static str, &'static str),
+    /// The first version of QEMU that is known to be the machine rightly; 0 if none is known not to be.
+    pub(crate) least: u32,
     /// The machine, and its serial ports: for the character devices `console`, where the kernel's log goes, and
     /// `command`, where the command's output goes.
     pub(crate) arguments: &'static [&'static str],
@@ -50,6 +52,7 @@ pub(crate) static AMD64: Architecture = Architecture {
     suite: "trixie",
     machine: Emulator {
         program: ("qemu-system-x86_64", "qemu-system-x86"),
+        least: 0,
         arguments: &[
             "-cpu",
             "max",
@@ -77,6 +80,7 @@ pub(crate) static ARM64: Architecture = Architecture {
     suite: "trixie",
     machine: Emulator {
         program: ("qemu-system-aarch64", "qemu-system-arm"),
+        least: 0,
         // A processor of servers. `max` has addresses of 52 bits, with which 5.10 does not boot.
         arguments: &[
             "-machine",
@@ -108,6 +112,9 @@ pub(crate) static S390X: Architecture = Architecture {
     suite: "bookworm",
     machine: Emulator {
         program: ("qemu-system-s390x", "qemu-system-misc"),
+        // 7.2 sums wrongly by VECTOR CHECKSUM, which since Linux 6.9 the sums of packets are made by: each ICMP message
+        // is dropped then. Without vectors (`vx=off`) it is no better: there 6.12 sums what is at address 0.
+        least: 10,
         arguments: &[
             "-machine",
             "s390-ccw-virtio",

@@ -8,6 +8,7 @@ use crate::{
     machine::Machine,
     modules::Modules,
     programs::Programs,
+    qemu::Qemu,
 };
 use std::{
     fs::File,
@@ -65,7 +66,9 @@ impl Guest {
         more: &[(&'static str, &'static str)],
     ) -> Result<Programs> {
         // This machine's busybox tells the names of what is in the guest's.
-        host::need(&[architecture.machine.program, BUSYBOX])?;
+        host::need(&[BUSYBOX])?;
+        // Before guests run at once, which find it there then.
+        Qemu::find(&architecture.machine)?;
         let needed = [more, &STARTERS, &[BUSYBOX]].concat();
         Programs::fetch(architecture, &needed)
     }

@@ -1,11 +1,11 @@
 //! QEMU with one guest in it: its start, its output, its end.
 
-use crate::{Result, guest::Guest};
+use crate::{Result, guest::Guest, qemu::Qemu};
 use std::{
     fs,
     io::{Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
@@ -25,7 +25,7 @@ impl Machine {
     pub(crate) fn start(guest: &Guest, initrd: &Path, console: &Path) -> Result<Self> {
         let emulator = &guest.programs.architecture.machine;
         let (program, _) = emulator.program;
-        let mut command = Command::new(program);
+        let mut command = Qemu::find(emulator)?.command();
         command
             // Emulated everywhere, so that what is slow or racy here is so for everyone. Both
             // processors in one thread: with two, one executes what the other has just written

@@ -25,6 +25,7 @@ mod netdevsim;
 mod package;
 mod packages;
 mod programs;
+mod qemu;
 mod readelf;
 mod soak;
 mod test;

@@ -182,11 +182,27 @@ fn report(
             ))
         );
     }
+    text.push_str(without_reasons(output));
     by_rate(&mut text, output);
     for sentence in absent {
         let _ = writeln!(text, "\nNot measured: {sentence}.");
     }
     Ok(text)
+}
+
+/// What to say where pwru saw drops and told no reason.
+fn without_reasons(output: &str) -> &'static str {
+    let is_without = |line: &str| {
+        line.starts_with("@pwru ")
+            && sample(line, "pwru").is_some()
+            && figure(line, "reasons") == Some(0)
+    };
+    if output.lines().any(is_without) {
+        "\nThis pwru names no reason of these drops: it looks for one in calls of `kfree_skb_reason` alone, and since Linux 6.11 the \
+         function is `sk_skb_reason_drop`. What it saw is counted by the flood's port.\n"
+    } else {
+        ""
+    }
 }
 
 /// What is accounted for at each rate.
@@ -243,6 +259,15 @@ mod tests {
         assert_eq!((sample.rate, sample.delivered), (2000.0, 1500.0));
         assert_eq!((sample.seen, sample.accounted), (0.75, 1.0));
         assert_eq!(sample.cpu, 2.0);
+    }
+
+    #[test]
+    fn a_pwru_without_reasons_is_told() {
+        let line = |figures| format!("@pwru sent=9 ns=9 made=9 warm_ns=0 {figures} cpu_us=9\n");
+        assert!(without_reasons(&line("seen=9 reasons=0")).contains("names no reason"));
+        assert_eq!(without_reasons(&line("seen=9 reasons=9")), "");
+        // It did not watch.
+        assert_eq!(without_reasons(&line("seen=0 reasons=0")), "");
     }
 
     #[test]
