@@ -41,11 +41,12 @@ fn needed(backend: Backend) -> Vec<(&'static str, usize)> {
         .count();
     // What to wait on, with the timer that bounds a sleep, is each backend's.
     match backend {
-        // Two rings, the program for its count of misses, and what holds it on the tracepoint.
+        // The ring that wakes, the program for its count of misses, and what holds it on the tracepoint. The ring of records is
+        // only mapped.
         Backend::Ebpf => vec![
             ("eventpoll", 1),
             ("timerfd", 1),
-            ("bpf-map", 2),
+            ("bpf-map", 1),
             ("bpf-prog", 1),
             ("bpf_link", 1),
         ],

@@ -14,7 +14,7 @@ use std::{
     io,
     os::fd::{AsRawFd as _, BorrowedFd},
     slice,
-    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence},
 };
 
 /// Before each record: its length with two bits, and a number of the kernel's own.
@@ -108,12 +108,15 @@ impl Ring {
     fn skip_to_record(&mut self) -> Option<usize> {
         loop {
             if self.next == self.end {
-                self.end = self.memory.writers_position().load(Ordering::Acquire);
+                self.end = self.memory.writers_position().load(Ordering::Relaxed);
+                fence(Ordering::Acquire);
                 if self.next == self.end {
                     break;
                 }
             }
-            let header = self.memory.header(self.next).load(Ordering::Acquire);
+            let header = self.memory.header(self.next).load(Ordering::Relaxed);
+            // What the kernel wrote before the header is read behind it.
+            fence(Ordering::Acquire);
             // Not written to its end yet. Those behind it wait for it.
             if header & BPF_RINGBUF_BUSY_BIT != 0 {
                 break;
@@ -159,7 +162,7 @@ impl Memory {
     }
 
     fn writers_position(&self) -> &AtomicUsize {
-        // SAFETY: as for the reader's. We only load from it, as the mapping asks.
+        // SAFETY: as for the reader's. The mapping is read-only, which is allowed for relaxed loads; nobody does more than that.
         unsafe { AtomicUsize::from_ptr(self.records.as_mut_ptr().cast()) }
     }
 
@@ -167,7 +170,7 @@ impl Memory {
     fn header(&self, position: usize) -> &AtomicU32 {
         let at = self.page + (position & (self.size - HEADER));
         // SAFETY: the mask leaves multiples of a header's size that are less than `size`, so a header fits. The mapping has `page + size` bytes
-        // and stays as long as `self`; the kernel writes there by single stores, and we do not.
+        // and stays as long as `self`; the kernel writes there by single stores. The mapping is read-only, as above.
         unsafe { AtomicU32::from_ptr(self.records.as_mut_ptr().add(at).cast()) }
     }
 

@@ -16,7 +16,8 @@ struct Value {
 /// Lets loads and stores go by the first of the registers from which their address was made, and joins additions. Says whether it has
 /// changed something.
 ///
-/// Addresses on the stack stay as they are: by which register it goes makes a difference to the verifier there.
+/// Loads and stores by the stack's own register stay so, and no others are made: that makes a difference to the verifier. Copies of it are
+/// known as such up to the next place that something jumps to, and are like any address behind it.
 pub(super) fn fold(code: &mut Code) -> bool {
     let targets = code.targets();
     let used = used_after(code);

@@ -2,8 +2,8 @@
 
 use aya_obj::generated::{
     BPF_ALU, BPF_ALU64, BPF_ATOMIC, BPF_CALL, BPF_DW, BPF_END, BPF_EXIT, BPF_IMM, BPF_JA, BPF_JMP,
-    BPF_JMP32, BPF_JSLE, BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_NEG, BPF_PSEUDO_CALL, BPF_ST,
-    BPF_STX, BPF_X, BPF_XCHG, bpf_insn,
+    BPF_JMP32, BPF_JSLE, BPF_LD, BPF_LDX, BPF_MEM, BPF_MOV, BPF_NEG, BPF_PSEUDO_CALL,
+    BPF_PSEUDO_FUNC, BPF_ST, BPF_STX, BPF_X, BPF_XCHG, bpf_insn,
 };
 
 /// Registers, with the one for the stack.
@@ -48,7 +48,7 @@ pub(super) struct Effects {
 }
 
 /// A program.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Code {
     pub(super) ops: Vec<Op>,
 }
@@ -242,7 +242,8 @@ impl Op {
         let plain = match self.class() {
             // With something in `off` it has a sign, or is of another kind.
             BPF_ALU | BPF_ALU64 => self.insn.off == 0 && self.operation() <= BPF_END,
-            BPF_LD => code == LOAD_64,
+            // One of a function is a distance to it.
+            BPF_LD => code == LOAD_64 && u32::from(self.insn.src_reg()) != BPF_PSEUDO_FUNC,
             BPF_LDX | BPF_ST => code & MODE == BPF_MEM,
             BPF_STX if code & MODE == BPF_ATOMIC => self.insn.imm as u32 <= MAX_ATOMIC,
             BPF_STX => code & MODE == BPF_MEM,

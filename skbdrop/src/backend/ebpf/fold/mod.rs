@@ -27,9 +27,11 @@ pub(super) fn fold(program: Vec<bpf_insn>) -> Vec<bpf_insn> {
                 break;
             }
         }
-        layout::straighten(&mut code);
-        unused::remove(&mut code);
-        code.instructions()
+        let mut straight = code.clone();
+        layout::straighten(&mut straight);
+        unused::remove(&mut straight);
+        // In another order a jump may be too far.
+        straight.instructions().or_else(|| code.instructions())
     });
     folded.unwrap_or(program)
 }

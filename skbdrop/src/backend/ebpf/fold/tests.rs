@@ -4,11 +4,12 @@ use super::{super::object, code::FRAME, *};
 use aya_obj::{
     Object,
     generated::{
-        BPF_ADD, BPF_ALU, BPF_ALU64, BPF_AND, BPF_ARSH, BPF_ATOMIC, BPF_B, BPF_CALL, BPF_DW,
-        BPF_END, BPF_EXIT, BPF_H, BPF_IMM, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JLE, BPF_JLT,
-        BPF_JMP, BPF_JMP32, BPF_JNE, BPF_JSET, BPF_JSGT, BPF_JSLT, BPF_K, BPF_LD, BPF_LDX, BPF_LSH,
-        BPF_MEM, BPF_MOV, BPF_MUL, BPF_NEG, BPF_OR, BPF_RSH, BPF_STX, BPF_SUB, BPF_TO_BE, BPF_W,
-        BPF_X, BPF_XOR,
+        BPF_ADD, BPF_ALU, BPF_ALU64, BPF_AND, BPF_ARSH, BPF_ATOMIC, BPF_B, BPF_CALL, BPF_CMPXCHG,
+        BPF_DIV, BPF_DW, BPF_END, BPF_EXIT, BPF_FETCH, BPF_H, BPF_IMM, BPF_JA, BPF_JEQ, BPF_JGE,
+        BPF_JGT, BPF_JLE, BPF_JLT, BPF_JMP, BPF_JMP32, BPF_JNE, BPF_JSET, BPF_JSGE, BPF_JSGT,
+        BPF_JSLE, BPF_JSLT, BPF_K, BPF_LD, BPF_LDX, BPF_LSH, BPF_MEM, BPF_MOD, BPF_MOV, BPF_MUL,
+        BPF_NEG, BPF_OR, BPF_PSEUDO_FUNC, BPF_RSH, BPF_ST, BPF_STX, BPF_SUB, BPF_TO_BE, BPF_W,
+        BPF_X, BPF_XCHG, BPF_XOR,
     },
 };
 use skbdrop_ebpf::Config;
@@ -36,6 +37,24 @@ struct Outcome {
     calls: Vec<[u64; 5]>,
     /// How many instructions it took.
     steps: usize,
+}
+
+impl Outcome {
+    fn load(&self, from: u64, width: u64) -> u64 {
+        let byte = |n: u64| {
+            let place = from.wrapping_add(n);
+            let there = self.stored.get(&place);
+            u64::from(there.copied().unwrap_or(mix(place) as u8))
+        };
+        (0..width).fold(0, |value, n| value | byte(n) << (8 * n))
+    }
+
+    fn store(&mut self, to: u64, width: u64, value: u64) {
+        for n in 0..width {
+            let place = to.wrapping_add(n);
+            self.stored.insert(place, (value >> (8 * n)) as u8);
+        }
+    }
 }
 
 /// Numbers that look like any.
@@ -87,6 +106,10 @@ fn run(program: &[bpf_insn], argument: u64) -> Outcome {
                     BPF_ADD => first.wrapping_add(second),
                     BPF_SUB => first.wrapping_sub(second),
                     BPF_MUL => first.wrapping_mul(second),
+                    BPF_DIV if wide => first.checked_div(second).unwrap_or(0),
+                    BPF_DIV => u64::from(narrow.checked_div(second as u32).unwrap_or(0)),
+                    BPF_MOD if wide => first.checked_rem(second).unwrap_or(first),
+                    BPF_MOD => u64::from(narrow.checked_rem(second as u32).unwrap_or(narrow)),
                     BPF_OR => first | second,
                     BPF_AND => first & second,
                     BPF_XOR => first ^ second,
@@ -106,26 +129,28 @@ fn run(program: &[bpf_insn], argument: u64) -> Outcome {
                 registers[dst] = u64::from(program[at].imm as u32) << 32 | u64::from(op.imm as u32);
                 at += 1;
             }
-            BPF_LDX => {
-                let from = address(src);
-                let byte = |n: u64| {
-                    let place = from.wrapping_add(n);
-                    let there = outcome.stored.get(&place);
-                    u64::from(there.copied().unwrap_or(mix(place) as u8))
+            BPF_LDX => registers[dst] = outcome.load(address(src), width),
+            BPF_ST => outcome.store(address(dst), width, i64::from(op.imm) as u64),
+            BPF_STX if code & 0xe0 == BPF_ATOMIC => {
+                let to = address(dst);
+                let old = outcome.load(to, width);
+                let operation = op.imm as u32;
+                // Each of the width's bits.
+                let is_equal = (old ^ registers[0]) << (64 - 8 * width) == 0;
+                let new = match operation & !BPF_FETCH {
+                    BPF_ADD => old.wrapping_add(registers[src]),
+                    BPF_OR => old | registers[src],
+                    _ if operation == BPF_XCHG || is_equal => registers[src],
+                    _ => old,
                 };
-                registers[dst] = (0..width).fold(0, |value, n| value | byte(n) << (8 * n));
-            }
-            BPF_STX => {
-                let (to, value) = (address(dst), registers[src]);
-                let value = match code & 0xe0 == BPF_ATOMIC {
-                    true => value ^ mix(to),
-                    false => value,
-                };
-                for n in 0..width {
-                    let place = to.wrapping_add(n);
-                    outcome.stored.insert(place, (value >> (8 * n)) as u8);
+                outcome.store(to, width, new);
+                match operation {
+                    BPF_CMPXCHG => registers[0] = old,
+                    _ if operation & BPF_FETCH != 0 => registers[src] = old,
+                    _ => {}
                 }
             }
+            BPF_STX => outcome.store(address(dst), width, registers[src]),
             class => match code & 0xf0 {
                 BPF_EXIT => {
                     outcome.result = registers[0];
@@ -160,6 +185,8 @@ fn run(program: &[bpf_insn], argument: u64) -> Outcome {
                         BPF_JSET => c & d != 0,
                         BPF_JSGT => a > b,
                         BPF_JSLT => a < b,
+                        BPF_JSGE => a >= b,
+                        BPF_JSLE => a <= b,
                         other => panic!("comparison {other:#x}"),
                     };
                     if taken {
@@ -184,11 +211,21 @@ impl Random {
     }
 }
 
-const OPERATIONS: [u32; 10] = [
+const OPERATIONS: [u32; 12] = [
     BPF_MOV, BPF_ADD, BPF_SUB, BPF_MUL, BPF_OR, BPF_AND, BPF_XOR, BPF_LSH, BPF_RSH, BPF_ARSH,
+    BPF_DIV, BPF_MOD,
 ];
-const COMPARISONS: [u32; 9] = [
-    BPF_JEQ, BPF_JNE, BPF_JGT, BPF_JGE, BPF_JLT, BPF_JLE, BPF_JSET, BPF_JSGT, BPF_JSLT,
+const COMPARISONS: [u32; 11] = [
+    BPF_JEQ, BPF_JNE, BPF_JGT, BPF_JGE, BPF_JLT, BPF_JLE, BPF_JSET, BPF_JSGT, BPF_JSLT, BPF_JSGE,
+    BPF_JSLE,
+];
+const ATOMIC: [u32; 6] = [
+    BPF_ADD,
+    BPF_ADD | BPF_FETCH,
+    BPF_OR,
+    BPF_OR | BPF_FETCH,
+    BPF_XCHG,
+    BPF_CMPXCHG,
 ];
 const NUMBERS: [i32; 10] = [0, 1, 2, 8, 40, 65, 0x7fff, -1, i32::MIN, 0x1234_5678];
 
@@ -235,9 +272,20 @@ fn program(random: &mut Random, len: usize) -> Vec<bpf_insn> {
                 insn(BPF_ALU64 | BPF_ADD | BPF_K, dst, 0, 0, number),
                 insn(BPF_LDX | BPF_MEM | width, random.below(10), dst, off, 0),
             ]),
-            14 => program.push(match random.below(4) {
+            14 => program.push(match random.below(5) {
                 0 => insn(BPF_JMP | BPF_CALL, 0, 0, 0, 1),
-                1 => insn(BPF_STX | BPF_ATOMIC | BPF_DW, FRAME, src, in_stack, 0),
+                1 => {
+                    let (code, act) = (BPF_STX | BPF_ATOMIC, random.of(&ATOMIC) as i32);
+                    let width = random.of(&[BPF_W, BPF_DW]);
+                    insn(code | width, random.of(&[FRAME, dst]), src, in_stack, act)
+                }
+                3 => insn(
+                    BPF_ST | BPF_MEM | width,
+                    random.of(&[FRAME, dst]),
+                    0,
+                    in_stack,
+                    number,
+                ),
                 2 => insn(BPF_STX | BPF_MEM | BPF_DW, dst, src, off, 0),
                 _ => insn(BPF_JMP | BPF_JA, 0, 0, 1, 0),
             }),
@@ -327,6 +375,8 @@ fn what_is_not_understood_stays() {
         insn(BPF_JMP | BPF_JA, 0, 0, 7, 0),
         insn(BPF_JMP | BPF_JA, 0, 0, -7, 0),
         insn(BPF_LDX | BPF_ATOMIC | BPF_W, 0, 1, 0, 0),
+        // It takes what follows for its second half.
+        insn(BPF_LD | BPF_IMM | BPF_DW, 0, BPF_PSEUDO_FUNC as usize, 0, 1),
     ] {
         let program = vec![set, strange, set, exit];
         assert_eq!(
