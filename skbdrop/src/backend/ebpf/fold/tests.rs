@@ -242,7 +242,7 @@ fn program(random: &mut Random, len: usize) -> Vec<bpf_insn> {
         let width = random.of(&[BPF_B, BPF_H, BPF_W, BPF_DW]);
         let off = random.of(&[0, 8, 40, -16, i16::MAX]);
         let in_stack = -8 * (1 + random.below(4) as i16);
-        match random.below(16) {
+        match random.below(17) {
             0..=2 => program.push(insn(class | BPF_MOV | BPF_K, dst, 0, 0, number)),
             3 => program.push(insn(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, 0, 0)),
             4 => {
@@ -272,7 +272,18 @@ fn program(random: &mut Random, len: usize) -> Vec<bpf_insn> {
                 insn(BPF_ALU64 | BPF_ADD | BPF_K, dst, 0, 0, number),
                 insn(BPF_LDX | BPF_MEM | width, random.below(10), dst, off, 0),
             ]),
-            14 => program.push(match random.below(5) {
+            // What is compared is what is there.
+            14 => program.extend([
+                insn(BPF_LDX | BPF_MEM | BPF_DW, 0, FRAME, in_stack, 0),
+                insn(
+                    BPF_STX | BPF_ATOMIC | BPF_DW,
+                    FRAME,
+                    src,
+                    in_stack,
+                    BPF_CMPXCHG as i32,
+                ),
+            ]),
+            15 => program.push(match random.below(5) {
                 0 => insn(BPF_JMP | BPF_CALL, 0, 0, 0, 1),
                 1 => {
                     let (code, act) = (BPF_STX | BPF_ATOMIC, random.of(&ATOMIC) as i32);
