@@ -26,7 +26,7 @@ const PAGE: u64 = 4096;
 /// What the bytes before a function go by, where the kernel is built with room for a call's checks there
 /// (`CONFIG_PREFIX_SYMBOLS`, `CONFIG_CFI`): each function has one, and nothing of them ever runs. They count as the end
 /// of the function before.
-pub(crate) const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
+const PADDING: [&str; 2] = ["__pfx_", "__cfi_"];
 /// Locations that are remembered; past it all are forgotten and looked up anew. The kernel has some hundreds
 /// that drop packets.
 const MAX_ANSWERS: usize = 1 << 16;
@@ -76,15 +76,18 @@ struct Name {
     module: u16,
 }
 
+/// Whether this is the name of room before a function.
+pub(crate) fn is_padding(name: &str) -> bool {
+    PADDING.iter().any(|prefix| name.starts_with(prefix))
+}
+
 impl Name {
     /// Marks what is no function.
-    fn end(module: u16) -> Self {
-        Self {
-            start: 0,
-            len: 0,
-            module,
-        }
-    }
+    const END: Self = Self {
+        start: 0,
+        len: 0,
+        module: 0,
+    };
 
     /// The room before a function.
     fn padding(module: u16) -> Self {
@@ -277,7 +280,7 @@ impl Symbols {
         let module = words
             .next()
             .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
-        let is_padding = PADDING.iter().any(|prefix| name.starts_with(prefix));
+        let is_padding = is_padding(name);
         let function = matches!(kind, "t" | "T" | "w" | "W") && !is_padding;
         let (Ok(start), Ok(len)) = (u32::try_from(self.text.len()), u16::try_from(name.len()))
         else {
@@ -291,7 +294,7 @@ impl Symbols {
             // A function goes on to the room before the next, while data may be far behind its module's last.
             let end = match is_padding {
                 true => Name::padding(module),
-                false => Name::end(0),
+                false => Name::END,
             };
             return Some((address, end));
         }

@@ -1,6 +1,6 @@
 //! The kernel's list of symbols, and symbols as the kernel writes them.
 
-use crate::{Symbols, backend::SymbolText, symbols::PADDING};
+use crate::{Symbols, backend::SymbolText, symbols::is_padding};
 use std::collections::{BTreeMap, HashSet};
 
 /// Reads `data` as `/proc/kallsyms`, and each of its lines as `%pS` writes a symbol.
@@ -54,6 +54,6 @@ fn line(line: &[u8]) -> Option<(u64, Function<'_>)> {
         .next()
         .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'));
     // Marks inside of functions and room between them, which are passed over.
-    let is_mark = name.starts_with('$') || PADDING.iter().any(|prefix| name.starts_with(prefix));
+    let is_mark = name.starts_with('$') || is_padding(name);
     (address != 0 && !is_mark).then_some((address, (name, module)))
 }

@@ -330,7 +330,7 @@ fn attach(
     let is_denied = |e: &io::Error| e.raw_os_error() == Some(libc::EPERM);
     let load_charged =
         |instructions: &[bpf_insn]| charged(|| load(instructions, &mut []), is_denied);
-    let program = load_charged(&fold(plain.clone())).or_else(|e| {
+    let program = load_charged(&fold(&plain)).or_else(|e| {
         if !may_be_the_verifiers(&e) {
             return Err(e);
         }

@@ -155,7 +155,18 @@ impl Code {
 impl Op {
     /// Makes a jump of it that always goes there.
     pub(super) fn make_goto(&mut self, to: Option<usize>) {
-        self.insn.code = (BPF_JMP | BPF_JA) as u8;
+        self.make(BPF_JMP | BPF_JA, to);
+    }
+
+    /// Makes an instruction of it that does nothing, to be removed: it puts a register into itself. Says that this is a change.
+    pub(super) fn make_nothing(&mut self) -> bool {
+        self.make(BPF_ALU64 | BPF_MOV | BPF_X, None);
+        true
+    }
+
+    /// Another instruction, with no more than this.
+    fn make(&mut self, code: u32, to: Option<usize>) {
+        self.insn.code = code as u8;
         self.insn.set_dst_reg(0);
         self.insn.set_src_reg(0);
         self.insn.off = 0;

@@ -17,8 +17,8 @@ use code::Code;
 const MAX_ROUNDS: usize = 8;
 
 /// The same program with fewer instructions, in the order in which they run. One that has an instruction which is not understood stays as it is.
-pub(super) fn fold(program: Vec<bpf_insn>) -> Vec<bpf_insn> {
-    let folded = Code::of(&program).and_then(|mut code| {
+pub(super) fn fold(program: &[bpf_insn]) -> Vec<bpf_insn> {
+    let folded = Code::of(program).and_then(|mut code| {
         for _ in 0..MAX_ROUNDS {
             let before = code.ops.len();
             let changed = constants::fold(&mut code);
@@ -33,7 +33,7 @@ pub(super) fn fold(program: Vec<bpf_insn>) -> Vec<bpf_insn> {
         // In another order a jump may be too far.
         straight.instructions().or_else(|| code.instructions())
     });
-    folded.unwrap_or(program)
+    folded.unwrap_or_else(|| program.to_vec())
 }
 
 #[cfg(test)]

@@ -331,7 +331,7 @@ fn folded_programs_do_the_same() {
             continue;
         }
         programs += 1;
-        let folded = fold(plain.clone());
+        let folded = fold(&plain);
         assert!(is_whole(&folded), "{plain:?}");
         for argument in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
             let (one, other) = (run(&plain, argument), run(&folded, argument));
@@ -371,7 +371,7 @@ fn constants_go_into_what_uses_them() {
         insn(BPF_LDX | BPF_MEM | BPF_H, 0, 3, 180, 0),
         exit,
     ];
-    assert_eq!(format!("{:?}", fold(plain)), format!("{folded:?}"));
+    assert_eq!(format!("{:?}", fold(&plain)), format!("{folded:?}"));
 }
 
 #[test]
@@ -390,20 +390,14 @@ fn what_is_not_understood_stays() {
         insn(BPF_LD | BPF_IMM | BPF_DW, 0, BPF_PSEUDO_FUNC as usize, 0, 1),
     ] {
         let program = vec![set, strange, set, exit];
-        assert_eq!(
-            format!("{:?}", fold(program.clone())),
-            format!("{program:?}")
-        );
+        assert_eq!(format!("{:?}", fold(&program)), format!("{program:?}"));
     }
     for program in [
         vec![],
         vec![set],
         vec![insn(BPF_LD | BPF_IMM | BPF_DW, 0, 0, 0, 0)],
     ] {
-        assert_eq!(
-            format!("{:?}", fold(program.clone())),
-            format!("{program:?}")
-        );
+        assert_eq!(format!("{:?}", fold(&program)), format!("{program:?}"));
     }
 }
 
@@ -422,7 +416,7 @@ fn our_programs_are_understood() {
             }
         }
         let before = code.len();
-        let folded = fold(code);
+        let folded = fold(&code);
         assert!(
             folded.len() * 2 < before,
             "{name}: {} of {before}",

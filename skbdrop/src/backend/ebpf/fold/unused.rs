@@ -1,7 +1,7 @@
 //! What nobody reaches and what nobody uses.
 
 use super::code::{Code, Op, Set};
-use aya_obj::generated::{BPF_ALU64, BPF_MOV, BPF_X};
+use aya_obj::generated::BPF_ALU64;
 
 /// Jumps that are followed, each to the next: there may be some that go round.
 const MAX_DETOURS: usize = 16;
@@ -109,18 +109,6 @@ fn keep(code: &mut Code, kept: &[bool]) {
 }
 
 impl Op {
-    /// Makes an instruction of it that does nothing, to be removed. Says that this is a change.
-    pub(super) fn make_nothing(&mut self) -> bool {
-        self.insn.code = (BPF_ALU64 | BPF_MOV | BPF_X) as u8;
-        self.insn.set_dst_reg(0);
-        self.insn.set_src_reg(0);
-        self.insn.off = 0;
-        self.insn.imm = 0;
-        self.upper = None;
-        self.to = None;
-        true
-    }
-
     /// Puts a register into itself.
     fn is_nothing(&self) -> bool {
         self.class() == BPF_ALU64
